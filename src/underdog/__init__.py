@@ -1,0 +1,114 @@
+"""Train image classifiers when some classes are rare.
+
+Names are imported when they are first used, so that ``import underdog`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from underdog.attack.base import Attack as Attack, SignAttack as SignAttack, Victim as Victim
+    from underdog.attack.fgsm import FGSM as FGSM
+    from underdog.attack.random_sign import RandomSign as RandomSign
+    from underdog.data.images import ImageSet as ImageSet, to_unit as to_unit
+    from underdog.data.imbalance import (
+        Imbalanced as Imbalanced,
+        imbalance_ratio as imbalance_ratio,
+        make_imbalance as make_imbalance,
+        minority_share as minority_share,
+    )
+    from underdog.data.prepare import Prepared as Prepared, prepare as prepare
+    from underdog.data.sources import Source as Source, load as load
+    from underdog.data.split import Split as Split, hold_out as hold_out
+    from underdog.epoch import Epoch as Epoch
+    from underdog.errors import (
+        InputError as InputError,
+        TrainingError as TrainingError,
+        UnderdogError as UnderdogError,
+    )
+    from underdog.learner import Learner as Learner
+    from underdog.loss import (
+        BalancedSoftmax as BalancedSoftmax,
+        ClassWeighted as ClassWeighted,
+        CrossEntropy as CrossEntropy,
+        Loss as Loss,
+        balanced_softmax as balanced_softmax,
+        class_weighted as class_weighted,
+        cross_entropy as cross_entropy,
+    )
+    from underdog.method import Method as Method, named_method as named_method
+    from underdog.metrics import Metrics as Metrics
+    from underdog.model import model_factory as model_factory
+    from underdog.model.normalize import Normalize as Normalize, normalized as normalized
+    from underdog.model.paper import PaperNet as PaperNet
+    from underdog.model.resnet import ResNet as ResNet
+    from underdog.resample.aos import aos as aos
+    from underdog.resample.base import (
+        Chain as Chain,
+        Every as Every,
+        From as From,
+        NoResampling as NoResampling,
+        Resampler as Resampler,
+    )
+    from underdog.resample.perturb import Perturb as Perturb
+    from underdog.resample.random import (
+        RandomOverSampler as RandomOverSampler,
+        RandomUnderSampler as RandomUnderSampler,
+    )
+    from underdog.resample.smote import SMOTE as SMOTE
+    from underdog.rng import RandomStreams as RandomStreams
+    from underdog.train import (
+        EpochRecord as EpochRecord,
+        Evaluation as Evaluation,
+        History as History,
+        Hyperparameters as Hyperparameters,
+        Training as Training,
+        evaluate as evaluate,
+        fit as fit,
+        iter_epochs as iter_epochs,
+    )
+
+_MODULES: dict[str, str] = {
+    "attack.base": "Attack SignAttack Victim",
+    "attack.fgsm": "FGSM",
+    "attack.random_sign": "RandomSign",
+    "data.images": "ImageSet to_unit",
+    "data.imbalance": "Imbalanced imbalance_ratio make_imbalance minority_share",
+    "data.prepare": "Prepared prepare",
+    "data.sources": "Source load",
+    "data.split": "Split hold_out",
+    "epoch": "Epoch",
+    "errors": "InputError TrainingError UnderdogError",
+    "learner": "Learner",
+    "loss": "BalancedSoftmax ClassWeighted CrossEntropy Loss balanced_softmax class_weighted cross_entropy",
+    "method": "Method named_method",
+    "metrics": "Metrics",
+    "model": "model_factory",
+    "model.normalize": "Normalize normalized",
+    "model.paper": "PaperNet",
+    "model.resnet": "ResNet",
+    "resample.aos": "aos",
+    "resample.base": "Chain Every From NoResampling Resampler",
+    "resample.perturb": "Perturb",
+    "resample.random": "RandomOverSampler RandomUnderSampler",
+    "resample.smote": "SMOTE",
+    "rng": "RandomStreams",
+    "train": "EpochRecord Evaluation History Hyperparameters Training evaluate fit iter_epochs",
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'underdog' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"underdog.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

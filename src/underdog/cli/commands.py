@@ -1,0 +1,196 @@
+"""What the commands do."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
+from underdog.cli.progress import bar, duration, watching
+from underdog.data.sources import Source, load
+from underdog.errors import InputError, unknown
+from underdog.names import ALTERING, DEVICES, METHODS
+from underdog.report import write_report
+from underdog.report.tables import text_table
+from underdog.run.compare import comparison, plan
+from underdog.run.execute import execute, finished
+from underdog.run.spec import RunSpec
+from underdog.run.tune import TUNING_SEED, choose_eps, tuning_specs
+from underdog.validate import check_positive
+
+__all__ = ["COMMANDS"]
+
+Options = argparse.Namespace
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def device(name: str) -> str:
+    """The device called ``name``, checked."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in DEVICES or (number and not (kind == "cuda" and number.isdigit())):
+        raise unknown("device", name, [*DEVICES, "cuda:N"])
+    if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
+        raise InputError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} GPUs")
+    return name
+
+
+def read(options: Options) -> tuple[Source, float]:
+    """The source that the options name, and the seconds it took to read."""
+    begin = time.perf_counter()
+    with bar(f"reading {options.source}", None, " images") as shown:
+        source = load(options.source, options.size, options.skip_corrupt, shown.update)
+    for note in source.notes:
+        say(f"note: {note}")
+    return source, time.perf_counter() - begin
+
+
+def spec_of(options: Options, method: str, data: str) -> RunSpec:
+    """The run that the options describe."""
+    altering = method in ALTERING
+    return RunSpec(
+        data=data,
+        method=method,
+        eps=options.eps if altering else None,
+        tau=options.tau if altering else None,
+        rho=options.rho,
+        mu=options.mu if options.minority is None else None,
+        minority=None if options.minority is None else tuple(sorted(options.minority)),
+        epochs=options.epochs,
+        lr=options.lr,
+        batch=options.batch,
+        model=options.model,
+        width=options.width,
+        depth=options.depth,
+        precision=options.precision,
+    )
+
+
+def one(spec: RunSpec, source: Source, out: Path, on: str, seconds: float) -> dict[str, Any]:
+    """Carry out a run and say a line about it."""
+    name = f"{spec.method} seed {spec.seed}" if not spec.tuning else f"eps {spec.eps or 0:.4f}"
+    if done := finished(out / spec.id, spec):
+        say(f"{name}: finished before")
+        return done
+    with watching(name, spec.epochs) as watcher:
+        result = execute(spec, source, out, on, watcher, seconds)
+    scores = result["test"] or result["val"]
+    say(
+        f"{name}: macro-F1 {scores['macro_f1']:.4f}, G-mean {scores['g_mean']:.4f} on {'test' if result['test'] else 'validation'} "
+        f"images (best epoch {result['best_epoch'] + 1} of {spec.epochs}, {result['updates']} updates, "
+        f"{duration(sum(result['seconds'].values()))})"
+    )
+    return result
+
+
+def with_eps(spec: RunSpec, source: Source, out: Path, run: Callable[[RunSpec, Source, Path], dict[str, Any]], on: str) -> RunSpec:
+    """The spec with an eps, chosen on validation where it has none; the cost is said first."""
+    if spec.eps is not None or spec.method not in ALTERING:
+        return spec
+    specs = tuning_specs(spec)
+    cost = plan(specs, source, out / "tuning", on)
+    say(
+        f"no --eps: choosing it on validation takes {cost.runs} more runs of {spec.method} (seed {TUNING_SEED}, not reported), "
+        f"{cost.done} of them done, about {duration(cost.seconds)} for the others"
+    )
+    eps = choose_eps(spec, source, out, run)
+    say(f"eps = {eps * 255:g}/255 has the highest validation macro-F1")
+    return replace(spec, eps=eps)
+
+
+def train(options: Options) -> None:
+    on = device(options.device)
+    early = replace(spec_of(options, options.method, ""), seed=options.seed, data_seed=options.data_seed)  # fails before reading
+    source, seconds = read(options)
+    run = partial(one, on=on, seconds=seconds)
+    spec = replace(early, data=source.fingerprint)
+    if spec.eps is None and spec.method in ALTERING:  # a wrong setting shows before the search
+        plan([replace(spec, eps=0.0)], source, options.out, on)
+    spec = with_eps(spec, source, options.out, run, on)
+    result = run(spec, source, options.out)
+    say(text_recalls(result))
+    say(f"saved in {options.out / spec.id}")
+
+
+def text_recalls(result: dict[str, Any]) -> str:
+    """Per-class recalls, rare classes marked with a star."""
+    recall, counts, rare = result["test"]["recall"], result["counts"], result["minority"]
+    width = max(len("class"), *(len(c) for c in recall))
+    lines = [f"{'class':<{width}}   recall   training images"]
+    lines += [f"{c:<{width}} {'*' if c in rare else ' '} {r:6.3f}   {counts['train'][c]}" for c, r in recall.items()]
+    return "\n".join([*lines, "(* rare)"] if rare else lines)
+
+
+def compare(options: Options) -> None:
+    on = device(options.device)
+    check_positive("seeds", options.seeds, whole=True)
+    for method in options.methods:
+        if method not in METHODS:
+            raise unknown("method", method, METHODS)
+    altering = [m for m in options.methods if m in ALTERING]
+    early = spec_of(options, "aos" if "aos" in altering else (altering or options.methods)[0], "")
+    writable(options.output)
+    source, seconds = read(options)
+    base = replace(early, data=source.fingerprint)
+    run_all(base, source, seconds, options.methods, options.seeds, options.data_seed, options.out, options.output, on)
+
+
+def run_all(
+    base: RunSpec, source: Source, seconds: float, methods: Sequence[str], seeds: int, data_seed: int | None,
+    out: Path, output: Path, on: str,
+) -> None:  # fmt: skip
+    """Every method with every seed, a table, and a report."""
+    run = partial(one, on=on, seconds=seconds)
+    first = comparison(base if base.eps is not None or base.method not in ALTERING else replace(base, eps=0.0), methods, seeds, data_seed)
+    whole = plan(first, source, out, on)
+    say(f"{whole.runs} runs ({len(methods)} methods, {seeds} seeds), about {duration(whole.seconds)} on {on}")
+    base = with_eps(base, source, out, run, on)
+    specs = comparison(base, methods, seeds, data_seed)
+    results = [run(spec, source, out) for spec in specs]
+    say("\n" + text_table(results))
+    write_report([out / spec.id for spec in specs], output)
+    say(f"\nreport: {output}")
+
+
+def demo(options: Options) -> None:
+    on = device(options.device)
+    writable(options.output)
+    begin = time.perf_counter()
+    source = load("digits")
+    base = RunSpec(source.fingerprint, "aos", precision=options.precision, **DEMO)  # type: ignore[arg-type]
+    say("eps = 16/255 was chosen on validation images of seeds that are not reported here (docs/results.md)")
+    seconds = time.perf_counter() - begin
+    run_all(base, source, seconds, DEMO_METHODS, DEMO_SEEDS, None, options.out, options.output, on)
+
+
+def report(options: Options) -> None:
+    writable(options.output)
+    folders = sorted(path.parent for path in options.runs.glob("*/result.json"))
+    if (options.runs / "result.json").exists():
+        folders = [options.runs]
+    if not folders:
+        raise InputError(f"{options.runs} has no finished run (a folder with result.json)")
+    write_report(folders, options.output)
+    say(f"report: {options.output}")
+
+
+def writable(output: Path) -> None:
+    """Learn now, not after hours of training, that a page cannot be written."""
+    folder = output.parent
+    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{output} cannot be written: {'it is a folder' if output.is_dir() else f'no writable folder {folder}'}")
+
+
+COMMANDS: dict[str, Callable[[Options], None]] = {"demo": demo, "train": train, "compare": compare, "report": report}

@@ -1,0 +1,82 @@
+"""Training, validation and test parts that share no image and no group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from underdog.data.images import ImageSet
+from underdog.errors import InputError
+
+__all__ = ["Split", "hold_out"]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The parts of one experiment: ``train`` to learn from, ``val`` to choose by, ``test`` to report on (or None)."""
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("val", "test"):
+            part = getattr(self, name)
+            if part is not None and (part.classes, part.shape) != (self.train.classes, self.train.shape):
+                raise InputError(f"{name} must have the classes and the image shape of train")
+
+
+def hold_out(
+    images: ImageSet, fraction: float, rng: np.random.Generator, part: str = "validation"
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Divide a set at random into what stays and what is held out, class by class, whole groups only.
+
+    Rare classes are served first. Each class gives up groups in random order until round(fraction * n)
+    of its images, at least one, are held out; without groups every image is its own. A group of
+    several classes goes where its rarest class sends it.
+
+    Args:
+        images: the set to divide.
+        fraction: share to hold out, in (0, 1).
+        rng: the generator to draw from.
+        part: what the held-out part is called in errors.
+
+    Returns:
+        (kept, held): positions, ascending.
+
+    Raises:
+        InputError: fraction outside its range, or a class too small (fewer than two groups) for both parts.
+
+    >>> import torch
+    >>> some = ImageSet(torch.zeros(40, 1, 8, 8, dtype=torch.uint8), torch.arange(40) % 2, ("a", "b"))
+    >>> [len(part) for part in hold_out(some, 0.1, np.random.default_rng(0))]
+    [36, 4]
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"the {part} fraction must be in (0, 1), not {fraction}")
+    labels, counts = images.labels.numpy(), images.counts
+    every = np.arange(len(images)) if images.groups is None else np.unique(images.groups, return_inverse=True)[1]
+    order = np.argsort(every, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(every[order])) + 1)
+    undecided, held = np.ones(len(members), dtype=bool), np.zeros(len(images), dtype=bool)
+    for k in sorted(range(len(counts)), key=lambda k: (counts[k], k)):
+        mine = np.unique(every[labels == k])
+        wanted = max(1, round(fraction * counts[k]))
+        for group in rng.permutation(mine[undecided[mine]]):
+            here = held[labels == k].sum()
+            # A large group may overshoot: take it only if that ends nearer to the wanted number.
+            if here and here + (labels[members[group]] == k).sum() - wanted > wanted - here:
+                continue
+            if here >= wanted:
+                break
+            held[members[group]] = True
+        undecided[mine] = False
+        if held[labels == k].all() or not held[labels == k].any():
+            what = "image" if images.groups is None else "group"
+            raise InputError(
+                f"class {images.classes[k]!r} has {len(mine)} {what}{'s' * (len(mine) != 1)}: nothing would be left for "
+                f"{part if len(mine) < 2 else 'training'}; every class needs at least one {what} in each part"
+            )
+    return np.flatnonzero(~held), np.flatnonzero(held)

@@ -1,0 +1,192 @@
+"""A network in training, and the little of it that attacks may see."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from underdog.errors import InputError, TrainingError
+from underdog.loss import CrossEntropy, Loss
+
+__all__ = ["Learner", "OptimizerRule", "adam", "untouched"]
+
+#: Trainable parameters and a learning rate -> the optimiser.
+OptimizerRule = Callable[[Iterable[nn.Parameter], float], Optimizer]
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def adam(parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
+    """Adam with its default moments, no decay (section 4.1 of the paper)."""
+    return Adam(parameters, lr=lr, fused=True)
+
+
+@contextmanager
+def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Put a model in evaluation mode and afterwards everything back, also when something raises.
+
+    Restored bit for bit: every module's train/eval flag, every buffer (the very tensor and its
+    values), every parameter's ``requires_grad`` and ``grad``, and the random state of torch, numpy and Python.
+    """
+    modules = list(model.modules())
+    flags = [m.training for m in modules]
+    buffers = [{k: (b, None if b is None else b.clone()) for k, b in m._buffers.items()} for m in modules]
+    parameters = [(p, p.requires_grad, p.grad) for p in model.parameters()]
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            model.eval()
+            yield
+        finally:
+            for m, training, saved in zip(modules, flags, buffers, strict=True):
+                m.training = training
+                for k, (buffer, values) in saved.items():
+                    m._buffers[k] = buffer
+                    if buffer is not None and values is not None:
+                        with torch.no_grad():
+                            buffer.copy_(values)
+            for p, requires_grad, grad in parameters:
+                p.requires_grad_(requires_grad)
+                p.grad = grad
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
+class Learner:
+    """A model with its optimiser, loss, device and precision.
+
+    Modules keep the train/eval flags they come with, so that a frozen BatchNorm stays frozen; only a
+    model that is in evaluation mode as a whole is put into training mode.
+
+    Args:
+        model: any ``nn.Module`` from (B, C, H, W) in [0, 1] to logits (B, K); moved to ``device``.
+        classes: K.
+        lr: learning rate.
+        optimizer: rule that makes the optimiser; Adam without decay by default.
+        device: where to train.
+        precision: "float32", or "bfloat16" for autocast with float32 weights.
+
+    Raises:
+        InputError: an unknown precision, or no parameter to train.
+
+    >>> learner = Learner(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), classes=2, lr=0.1)
+    >>> learner.step(torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64))
+    >>> learner.logits(torch.rand(3, 1, 2, 2)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        classes: int,
+        lr: float = 1e-3,
+        optimizer: OptimizerRule = adam,
+        device: torch.device | str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        self.device, self.precision, self.classes = torch.device(device), precision, classes
+        self.model = model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not any(m.training for m in model.modules()):
+            model.train()
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        if not trainable:
+            raise InputError("the model has no parameter that requires a gradient, so there is nothing to train")
+        self.optimizer = optimizer(trainable, lr)
+        self.loss: Loss = CrossEntropy()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._total, self._images, self._steps = torch.zeros((), device=self.device), 0, 0
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32")
+
+    def _forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K) float32, in the mode and under the gradient rules of the caller."""
+        with self._autocast():
+            logits = self.model(x.contiguous(memory_format=torch.channels_last))
+        if not isinstance(logits, Tensor) or logits.shape != (len(x), self.classes):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise InputError(f"the model must return logits of shape ({len(x)}, {self.classes}), not {got}")
+        return logits.float()
+
+    def step(self, x: Tensor, y: Tensor) -> None:
+        """One update by the mean loss of (B, C, H, W) images in [0, 1] and (B,) labels."""
+        loss = self.loss(self._forward(x), y).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        # Summed on the device: asking for the value here would wait for it in every step.
+        self._total += loss.detach() * len(y)
+        self._images += len(y)
+        self._steps += 1
+
+    def flush(self) -> tuple[float, int, int]:
+        """Mean loss, images and updates since the last call.
+
+        Raises:
+            TrainingError: the loss was not a finite number.
+        """
+        loss, images, steps = float(self._total) / max(1, self._images), self._images, self._steps
+        self._reset()
+        if not np.isfinite(loss):
+            raise TrainingError(f"the training loss became {loss}")
+        return loss, images, steps
+
+    def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The training loss of every image; under half precision its log-odds form, which has a
+        gradient of the same sign and does not underflow when the network is sure."""
+        return (self.loss if self.precision == "float32" else self.loss.log_odds)(logits, labels)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K) float32 in evaluation mode, without a graph or a trace."""
+        with untouched(self.model, self.device), torch.no_grad():
+            return self._forward(x)
+
+    def gradient(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """d sum(of(logits(x))) / dx, (B, C, H, W) float32, in evaluation mode, without a trace."""
+        with untouched(self.model, self.device), torch.enable_grad():
+            leaf = x.detach().clone(memory_format=torch.channels_last).requires_grad_()
+            # The network gets a copy, since its first layer may work in place; only the
+            # image's gradient is asked for, which skips those of the weights.
+            (gradient,) = torch.autograd.grad(of(self._forward(leaf.clone())).sum(), leaf)
+        return gradient
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of every parameter and buffer, by name."""
+        return {k: v.detach().clone(memory_format=torch.preserve_format) for k, v in self.model.state_dict().items()}
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Copy parameters and buffers into the model, each in its own memory layout."""
+        self.model.load_state_dict(weights)
+
+    def optimizer_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The optimiser's tensors by "<parameter>.<name>", and everything else as plain data."""
+        state = self.optimizer.state_dict()
+        tensors, plain = {}, {}
+        for number, values in state["state"].items():
+            for name, value in values.items():
+                (tensors if isinstance(value, Tensor) else plain)[f"{number}.{name}"] = value
+        return tensors, {"state": plain, "groups": state["param_groups"]}
+
+    def load_optimizer(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+        """Put back what ``optimizer_state`` returned."""
+        state: dict[int, dict[str, Any]] = {}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for key, value in (tensors | plain["state"]).items():
+            number, _, name = key.partition(".")
+            p = parameters[int(number)]
+            if isinstance(value, Tensor) and value.shape == p.shape and value.ndim:
+                # A moment must lie in memory as its parameter does: fused kernels walk both as flat arrays.
+                value = torch.empty_like(p, dtype=value.dtype).copy_(value)
+            state.setdefault(int(number), {})[name] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": plain["groups"]})

@@ -1,0 +1,113 @@
+"""Training losses: functions from logits and labels to one value an image, never reduced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["BalancedSoftmax", "ClassWeighted", "CrossEntropy", "Loss", "LossRule", "balanced_softmax", "class_weighted", "cross_entropy"]
+
+
+class Loss(Protocol):
+    """A training loss J.
+
+    ``__call__`` maps logits (B, K) and labels (B,) to (B,) losses. ``log_odds`` has a gradient
+    of the same sign in every coordinate, but one that does not underflow when the network is sure.
+    """
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor: ...
+
+    def log_odds(self, logits: Tensor, labels: Tensor) -> Tensor: ...
+
+
+#: Given the (K,) counts of the data before resampling and the epoch's number: the loss of that epoch.
+LossRule = Callable[[tuple[int, ...], int], Loss]
+
+
+@dataclass(frozen=True, eq=False)
+class CrossEntropy:
+    """J = log sum_j exp(z_j) - z_y.
+
+    *Source*: section 4.1 of the paper ("standard cross-entropy as the loss function").
+
+    >>> CrossEntropy()(torch.zeros(1, 2), torch.tensor([0]))
+    tensor([0.6931])
+    """
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(logits, labels, reduction="none")
+
+    def log_odds(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """log sum_{j != y} exp(z_j) - z_y, whose gradient is that of the cross-entropy divided by 1 - p_y."""
+        own = functional.one_hot(labels, logits.shape[1]).bool()
+        return logits.masked_fill(own, -torch.inf).logsumexp(1) - logits.gather(1, labels[:, None]).squeeze(1)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassWeighted:
+    """J = w_y * cross-entropy.
+
+    Args:
+        weights: (K,) positive.
+
+    *Deviation*: torch's weighted mean divides by the batch's sum of weights; here every image
+    weighs the same in every batch, which is the weighted mean over the whole set.
+
+    >>> ClassWeighted(torch.tensor([2.0, 1.0]))(torch.zeros(1, 2), torch.tensor([0]))
+    tensor([1.3863])
+    """
+
+    weights: Tensor
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.weights.to(logits.device)[labels] * CrossEntropy()(logits, labels)
+
+    def log_odds(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return CrossEntropy().log_odds(logits, labels)
+
+
+@dataclass(frozen=True, eq=False)
+class BalancedSoftmax:
+    """J = cross-entropy of z + log n, with n the class counts; predictions use z alone.
+
+    Args:
+        log_counts: (K,) logarithms of the images of each class.
+
+    *Source*: Ren et al. 2020, "Balanced Meta-Softmax for Long-Tailed Visual Recognition", equation 4.
+
+    >>> BalancedSoftmax(torch.tensor([3.0, 1.0]).log())(torch.zeros(1, 2), torch.tensor([0]))
+    tensor([0.2877])
+    """
+
+    log_counts: Tensor
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return CrossEntropy()(logits + self.log_counts.to(logits.device), labels)
+
+    def log_odds(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return CrossEntropy().log_odds(logits + self.log_counts.to(logits.device), labels)
+
+
+def cross_entropy(counts: tuple[int, ...], epoch: int) -> Loss:
+    """The rule "cross-entropy, whatever the counts"."""
+    return CrossEntropy()
+
+
+def class_weighted(counts: tuple[int, ...], epoch: int) -> Loss:
+    """The rule "inverse frequency": w_k = N / (K n_k), which has mean 1 over the images.
+
+    >>> class_weighted((30, 10), 0).weights
+    tensor([0.6667, 2.0000])
+    """
+    n = torch.tensor(counts, dtype=torch.float32)
+    return ClassWeighted(n.sum() / (len(n) * n.clamp(min=1)))
+
+
+def balanced_softmax(counts: tuple[int, ...], epoch: int) -> Loss:
+    """The rule "balanced softmax with the counts of the data"."""
+    return BalancedSoftmax(torch.tensor(counts, dtype=torch.float32).clamp(min=1).log())

@@ -1,0 +1,72 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from underdog.errors import InputError, unknown
+from underdog.model.paper import PaperNet
+from underdog.model.resnet import ResNet
+
+__all__ = ["MODELS", "Factory", "model_factory"]
+
+#: (channels, classes, (height, width)) -> a network from (B, C, H, W) in [0, 1] to logits (B, K).
+Factory = Callable[[int, int, tuple[int, int]], nn.Module]
+
+
+def resnet(n: int, channels: int, classes: int, size: tuple[int, int], width: float = 1) -> nn.Module:
+    """A ``ResNet`` with the arguments of a factory."""
+    return ResNet(channels, classes, n, width)
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "paper": PaperNet,
+    "resnet20": partial(resnet, 3),
+    "resnet32": partial(resnet, 5),
+}
+
+
+def model_factory(name: str, width: float = 1, depth: int | None = None) -> Factory:
+    """The factory called ``name``: one of ``MODELS``, or ``package.module:function`` of one's own.
+
+    Args:
+        name: a name in the table, or ``module:function``, looked up in the current folder too.
+        width: multiplies the channels of networks in the table.
+        depth: number of blocks of ``paper``; its own default where None.
+
+    Raises:
+        InputError: no such name, module or function, or an option that the network does not have.
+
+    >>> net = model_factory("paper")(1, 10, (28, 28))
+    >>> sum(p.numel() for p in net.parameters())
+    81386
+    """
+    if ":" in name:
+        if width != 1 or depth is not None:
+            raise InputError("width and depth apply to underdog's own networks, not to one's own factory")
+        return _import(name)
+    if name not in MODELS:
+        raise unknown("model", name, [*MODELS, "package.module:factory"])
+    if depth is not None and name != "paper":
+        raise InputError(f"depth applies to the model 'paper' only, not to {name!r}")
+    options = {"width": width} | ({} if depth is None else {"depth": depth})
+    return partial(MODELS[name], **options)
+
+
+def _import(name: str) -> Factory:
+    module, _, function = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        factory: Factory = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"model {name!r} cannot be imported: {error}") from error
+    if not callable(factory):
+        raise InputError(f"model {name!r} must be a function (channels, classes, (height, width)) -> nn.Module")
+    return factory

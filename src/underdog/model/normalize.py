@@ -1,0 +1,49 @@
+"""Normalisation as a network's first layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from underdog.data.images import to_unit
+
+__all__ = ["Normalize", "normalized"]
+
+#: Images converted at a time while the statistics are taken.
+CHUNK = 1024
+
+
+class Normalize(nn.Module):
+    """(x - mean) / std for each channel, so that everything outside the network stays in [0, 1].
+
+    Args:
+        mean, std: (C,) in units of [0, 1].
+
+    >>> Normalize(torch.tensor([0.5]), torch.tensor([0.25]))(torch.ones(1, 1, 1, 1)).item()
+    2.0
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.float().view(1, -1, 1, 1))
+        self.register_buffer("std", std.float().view(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+def normalized(network: nn.Module, images: Tensor) -> nn.Sequential:
+    """``network`` behind a layer that normalises by the channel means and deviations of (N, C, H, W) uint8.
+
+    A channel without variation is only centred.
+    """
+    total, square, n = torch.zeros(2, images.shape[1], dtype=torch.float64).unbind() + (0,)
+    for part in images.split(CHUNK):
+        x = to_unit(part).double().cpu()
+        total, square, n = total + x.sum((0, 2, 3)), square + x.square().sum((0, 2, 3)), n + x[:, 0].numel()
+    mean = total / n
+    std = (square / n - mean.square()).clamp(min=0).sqrt()
+    return nn.Sequential(Normalize(mean, torch.where(std > 1e-6, std, 1.0)), network)

@@ -1,0 +1,26 @@
+"""Names and defaults that the command line prints before anything heavy is imported."""
+
+from __future__ import annotations
+
+__all__ = ["ALTERING", "DEVICES", "EPS_GRID", "METHODS", "MODELS", "PRECISIONS"]
+
+METHODS: dict[str, str] = {
+    "baseline": "the images as they are",
+    "class-weighted": "loss weighted by inverse class frequency",
+    "balanced-softmax": "cross-entropy with logits shifted by log class counts",
+    "rus": "random undersampling to the smallest class",
+    "ros": "random oversampling to the largest class",
+    "smote": "interpolated images up to the largest class",
+    "noise": "AOS with a random sign instead of the gradient's (the control)",
+    "aos": "Adversarial OverSampling",
+}
+
+#: Methods that take eps and tau.
+ALTERING: tuple[str, ...] = ("noise", "aos")
+
+MODELS: tuple[str, ...] = ("paper", "resnet20", "resnet32")
+PRECISIONS: tuple[str, ...] = ("float32", "bfloat16")
+DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
+
+#: What eps is chosen from on validation where it is not given, in 1/255.
+EPS_GRID: tuple[int, ...] = (2, 4, 8, 16, 32, 64)

@@ -1,0 +1,61 @@
+"""Random oversampling and undersampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from underdog.epoch import Epoch
+from underdog.resample.base import NoResampling
+from underdog.rng import RandomStreams
+
+__all__ = ["RandomOverSampler", "RandomUnderSampler"]
+
+
+@dataclass(frozen=True)
+class RandomOverSampler(NoResampling):
+    """ROS: repeat randomly chosen examples of every class until each has as many as the largest.
+
+    Every example is kept; the repeats are drawn with replacement and come after them.
+
+    *Source*: section 2 of the paper; the name and the distribution are imbalanced-learn's.
+
+    >>> import torch
+    >>> from underdog import ImageSet
+    >>> few = ImageSet(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 1]), ("a", "b"))
+    >>> RandomOverSampler().start(Epoch.of(few), RandomStreams(0)).index
+    array([0, 1, 2, 3, 4, 4, 4, 4])
+    """
+
+    def start(self, epoch: Epoch, rng: RandomStreams) -> Epoch:
+        labels = epoch.labels[epoch.index]
+        repeats = [
+            rng("oversample", k).choice(epoch.index[labels == k], size=max(epoch.shown) - n)
+            for k, n in enumerate(epoch.shown)
+            if n
+        ]
+        return replace(epoch, index=np.concatenate([epoch.index, *repeats]))
+
+
+@dataclass(frozen=True)
+class RandomUnderSampler(NoResampling):
+    """RUS: keep randomly chosen examples of every class, as many as the smallest has.
+
+    Chosen without replacement, once, before training.
+
+    *Source*: section 2 of the paper; the name and the distribution are imbalanced-learn's.
+
+    >>> import torch
+    >>> from underdog import ImageSet
+    >>> few = ImageSet(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 1]), ("a", "b"))
+    >>> len(RandomUnderSampler().start(Epoch.of(few), RandomStreams(0)))
+    2
+    """
+
+    def start(self, epoch: Epoch, rng: RandomStreams) -> Epoch:
+        labels, n = epoch.labels[epoch.index], min(n for n in epoch.shown if n)
+        kept = [
+            rng("undersample", k).permutation(epoch.index[labels == k])[:n] for k, have in enumerate(epoch.shown) if have
+        ]
+        return replace(epoch, index=np.sort(np.concatenate(kept)))

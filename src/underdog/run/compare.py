@@ -1,0 +1,89 @@
+"""Several methods on the same data and seeds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from underdog.data.images import to_unit
+from underdog.data.sources import Source
+from underdog.names import ALTERING
+from underdog.run.execute import Watcher, finished, split_of, start
+from underdog.run.spec import RunSpec
+from underdog.train import Training
+
+__all__ = ["Plan", "comparison", "plan"]
+
+#: Updates that are timed to estimate a run's duration, after one that is not.
+PROBES = 3
+
+
+def comparison(base: RunSpec, methods: Iterable[str], seeds: int, data_seed: int | None = None) -> list[RunSpec]:
+    """Every method with every seed 0, 1, ..., seed by seed.
+
+    The data's seed follows the run's, so that the spread covers the choice of data too, unless
+    ``data_seed`` fixes it. Within a seed all methods share data, first weights and draws.
+
+    >>> specs = comparison(RunSpec("some data", "aos", eps=0.1, tau=0.5), ["ros", "aos"], seeds=2)
+    >>> [(s.method, s.seed, s.data_seed, s.eps) for s in specs]
+    [('ros', 0, 0, None), ('aos', 0, 0, 0.1), ('ros', 1, 1, None), ('aos', 1, 1, 0.1)]
+    """
+    return [
+        replace(
+            base,
+            method=method,
+            seed=seed,
+            data_seed=seed if data_seed is None else data_seed,
+            eps=base.eps if method in ALTERING else None,
+            tau=base.tau if method in ALTERING else None,
+        )
+        for seed in range(seeds)
+        for method in methods
+    ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done: how many runs, how many of them are finished, and seconds for the others (an estimate)."""
+
+    runs: int
+    done: int
+    seconds: float
+
+
+def plan(specs: list[RunSpec], source: Source, out: Path, device: str) -> Plan:
+    """Check every spec against the data before the first run starts, and estimate the time all will take.
+
+    Each method is set up once on the first seed, and timed for a few updates; other seeds only have
+    their data divided.
+
+    Raises:
+        InputError: anything that would stop one of the runs before its first epoch.
+    """
+    seconds: dict[str, float] = {}
+    pending = [s for s in specs if not finished(out / s.id, s)]
+    for spec in pending:
+        if spec.method not in seconds:
+            training = start(spec, source, device, Watcher())
+            seconds[spec.method] = spec.epochs * _epoch_seconds(training)
+    for other in {s.data_seed: s for s in pending}.values():
+        split_of(other, source)
+    return Plan(len(specs), len(specs) - len(pending), sum(seconds[s.method] for s in pending))
+
+
+def _epoch_seconds(training: Training) -> float:
+    """A few updates timed, scaled to an epoch; evaluation costs a third of training an image."""
+    learner, batch = training.learner, training.hyper.batch
+    rows = training.epoch.index[:batch]
+    x, y = to_unit(training.first.pixels(training.epoch.origin[rows] % len(training.first.images))), rows * 0
+    for probe in range(PROBES + 1):
+        if probe == 1:
+            begin = time.perf_counter()
+        learner.step(x, torch.from_numpy(y).to(learner.device))
+    learner.flush()
+    each = (time.perf_counter() - begin) / (PROBES * len(rows))
+    return each * (len(training.epoch) + len(training.split.val) / 3)

@@ -1,0 +1,271 @@
+"""Carry out one run in its folder."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import underdog
+from underdog.data.images import ImageSet
+from underdog.data.prepare import prepare
+from underdog.data.sources import Source
+from underdog.data.split import Split
+from underdog.errors import InputError, TrainingError
+from underdog.method import named_method
+from underdog.model import model_factory
+from underdog.model.normalize import normalized
+from underdog.rng import RandomStreams
+from underdog.run.files import read_json, write_atomic, write_json
+from underdog.run.gallery import save_gallery
+from underdog.run.spec import RunSpec
+from underdog.train import EpochRecord, Evaluation, History, Hyperparameters, Training
+
+__all__ = ["Watcher", "build_model", "execute", "finished", "split_of"]
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who wants to know how a run goes: called with the number of images after an update, and after an epoch."""
+
+    images: Callable[[int], object] = lambda images: None
+    epoch: Callable[[EpochRecord], object] = lambda record: None
+    message: Callable[[str], object] = lambda text: None
+
+
+def split_of(spec: RunSpec, source: Source) -> Split:
+    """The parts of a run's data. Runs that only choose eps get no test part."""
+    split = prepare(source, spec.data_seed, spec.rho, spec.mu, spec.minority).split
+    return replace(split, test=None) if spec.tuning else split
+
+
+def build_model(spec: RunSpec, train: ImageSet) -> nn.Module:
+    """The run's network with its first weights, which depend on the seed alone, behind a normalising layer."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RandomStreams(spec.seed).torch_seed("init"))
+        channels, height, width = train.shape
+        network = model_factory(spec.model, spec.width, spec.depth)(channels, len(train.classes), (height, width))
+    return normalized(network, train.images)
+
+
+def start(spec: RunSpec, source: Source, device: str, watcher: Watcher) -> Training:
+    """Everything that can be wrong with a run's settings, data or network shows here, before anything is written."""
+    split = split_of(spec, source)
+    method = named_method(spec.method, spec.eps, spec.tau)
+    hyper = Hyperparameters(spec.epochs, spec.lr, spec.batch)
+    model = build_model(spec, split.train)
+    return Training(model, method, split, hyper, spec.seed, device, spec.precision, watcher.images)
+
+
+def finished(folder: Path, spec: RunSpec) -> dict[str, Any] | None:
+    """The result of a run that is done, or None.
+
+    Raises:
+        InputError: the folder holds another run, or something unreadable.
+    """
+    try:
+        if (folder / "spec.json").exists() and RunSpec.from_json(read_json(folder / "spec.json")) != spec:
+            raise InputError(f"{folder} belongs to another run: choose another --out")
+        if not (folder / "result.json").exists():
+            return None
+        result: dict[str, Any] = read_json(folder / "result.json")
+        if RunSpec.from_json(result["spec"]) != spec:
+            raise InputError(f"{folder} belongs to another run: choose another --out")
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{folder} holds a file that is no run's: {error}") from error
+    return result
+
+
+def execute(
+    spec: RunSpec, source: Source, out: Path, device: str = "cpu", watcher: Watcher | None = None, data_seconds: float = 0
+) -> dict[str, Any]:
+    """Do a run, or what is left of it, and return its result.
+
+    The folder ``out / spec.id`` gets ``spec.json``, ``epochs.jsonl``, ``model.safetensors`` (best epoch),
+    ``predictions.csv`` and, last, ``result.json``. While the run lasts it also holds ``state.safetensors``, written
+    anew after every epoch, from which an interrupted run goes on to the same figures.
+
+    Args:
+        spec: the run.
+        source: its data.
+        out: folder of runs.
+        device: where to train.
+        watcher: told about the progress.
+        data_seconds: time it took to read the source, for the result.
+
+    Raises:
+        InputError: settings that the data do not allow, or a folder in use or of another run; nothing is written then.
+        TrainingError: the run failed; what was saved stays.
+    """
+    watcher = watcher or Watcher()
+    folder = out / spec.id
+    if result := finished(folder, spec):
+        return result
+    begin = time.perf_counter()
+    training = start(spec, source, device, watcher)
+    prepared = time.perf_counter() - begin - training.start_seconds
+    with _locked(folder):
+        if result := finished(folder, spec):  # by another process, while this one waited or prepared
+            return result
+        write_json(folder / "spec.json", spec.to_json())
+        _resume(training, folder, watcher)
+        while not training.finished:
+            watcher.epoch(training.advance())
+            _save(training, folder)
+        begin = time.perf_counter()
+        history = training.finish()
+        tested = time.perf_counter() - begin
+        result = _result(spec, source, training, history)
+        result["seconds"] = _seconds(training, data_seconds + prepared, tested)
+        write_atomic(folder / "model.safetensors", lambda path: _save_model(path, training, source))
+        write_atomic(folder / "predictions.csv", lambda path: _save_predictions(path, training.split, history))
+        save_gallery(folder, training, named_method(spec.method, spec.eps, spec.tau))
+        write_json(folder / "result.json", result)
+        (folder / "state.safetensors").unlink(missing_ok=True)
+    return result
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder for this process; leave no folder behind in which nothing was written."""
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise InputError(f"{folder} is in use by another process") from error
+    except OSError as error:
+        if new and error.errno == errno.ENOSPC and not (folder / "state.safetensors").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    (folder / ".lock").unlink(missing_ok=True)
+
+
+def environment(training: Training) -> dict[str, Any]:
+    """What bit-identical figures depend on besides the spec."""
+    device = training.learner.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "underdog": underdog.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "device": device.type,
+        "hardware": name,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "memory_format": "channels_last",
+    }
+
+
+def _save(training: Training, folder: Path) -> None:
+    tensors, plain = training.state()
+    plain["environment"] = environment(training)
+    meta = {"plain": json.dumps(plain)}
+    own = {k: v.contiguous() for k, v in tensors.items()}
+    lines = "".join(json.dumps(record) + "\n" for record in plain["records"])
+    write_atomic(folder / "state.safetensors", lambda path: save_file(own, path, metadata=meta))
+    write_atomic(folder / "epochs.jsonl", lambda path: path.write_text(lines, encoding="utf-8"))
+
+
+def _resume(training: Training, folder: Path, watcher: Watcher) -> None:
+    path = folder / "state.safetensors"
+    if not path.exists():
+        return
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors: dict[str, Tensor] = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            plain = json.loads(file.metadata()["plain"])
+        training.restore(tensors, plain)
+    except Exception as error:
+        raise TrainingError(f"{path} cannot be resumed from ({error}): remove it to start the run again") from error
+    done, now = plain["environment"], environment(training)
+    watcher.message(f"resuming {folder.name} after epoch {len(training.records) - 1}")
+    if changed := [k for k in now if done.get(k) != now[k]]:
+        watcher.message(
+            f"it was begun under another {', '.join(changed)}: figures may differ in the last digits from an uninterrupted run's"
+        )
+
+
+def _result(spec: RunSpec, source: Source, training: Training, history: History) -> dict[str, Any]:
+    split, classes = training.split, training.split.train.classes
+
+    def scores(evaluation: Evaluation | None) -> dict[str, Any] | None:
+        return None if evaluation is None else evaluation.metrics.to_json(classes)
+
+    records = history.records
+    return {
+        "spec": spec.to_json(),
+        "source": source.name,
+        "classes": list(classes),
+        "minority": [classes[k] for k in sorted(training.first.minority)],
+        "counts": {
+            "train": dict(zip(classes, split.train.counts, strict=True)),
+            "shown": dict(zip(classes, training.epoch.shown, strict=True)),
+            "val": dict(zip(classes, split.val.counts, strict=True)),
+            "test": None if split.test is None else dict(zip(classes, split.test.counts, strict=True)),
+        },
+        "image_shape": list(split.train.shape),
+        "test": scores(history.test),
+        "last_epoch_test": scores(history.last_epoch_test),
+        "val": scores(history.val),
+        "last_epoch_val": scores(history.last_epoch_val),
+        "best_epoch": history.best_epoch,
+        "updates": sum(r.updates for r in records),
+        "images_seen": sum(r.images for r in records),
+        "altered_images": sum(r.altered_images for r in records),
+        "altered_rows": sum(r.altered_rows for r in records if r.refreshed),
+        "zero_gradients": sum(r.zero_gradients for r in records if r.refreshed),
+        "notes": [*source.notes, *training.epoch.notes],
+        "environment": environment(training),
+    }
+
+
+def _seconds(training: Training, data: float, tested: float) -> dict[str, float]:
+    phases = {p: sum(r.seconds[p] for r in training.records) for p in ("refresh", "train", "evaluate")}
+    phases["evaluate"] += tested
+    return {"data": data, "start": training.start_seconds} | phases
+
+
+def _save_model(path: Path, training: Training, source: Source) -> None:
+    weights = {k: v.contiguous() for k, v in training.best_weights.items()}
+    meta = {"classes": json.dumps(training.split.train.classes), "shape": json.dumps(training.split.train.shape)}
+    save_file(weights, path, metadata=meta | {"source": source.name})
+
+
+def _save_predictions(path: Path, split: Split, history: History) -> None:
+    """A line for every image of the validation and test parts, at the best and the last epoch."""
+    parts = (
+        ("val", "best", split.val, history.val),
+        ("val", "last", split.val, history.last_epoch_val),
+        ("test", "best", split.test, history.test),
+        ("test", "last", split.test, history.last_epoch_test),
+    )
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["part", "epoch", "item", "group", "label", *(f"logit:{c}" for c in split.train.classes)])
+        for part, epoch, images, evaluation in parts:
+            if images is None or evaluation is None:
+                continue
+            groups = np.full(len(images), "") if images.groups is None else images.groups
+            for item, group, k, logits in zip(images.names, groups, images.labels.tolist(), evaluation.logits, strict=True):
+                # %.9g gives every float32 back exactly.
+                writer.writerow([part, epoch, item, group, images.classes[k], *(f"{z:.9g}" for z in logits)])

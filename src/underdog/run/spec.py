@@ -1,0 +1,108 @@
+"""What a run is: the settings that its figures depend on, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from hashlib import blake2b
+from typing import Any
+
+from underdog.errors import InputError, unknown
+from underdog.names import ALTERING, METHODS, PRECISIONS
+from underdog.validate import check_eps, check_positive, check_tau
+
+__all__ = ["REVISION", "RunSpec"]
+
+#: Counts changes of underdog that move the figures of a run. Runs of another revision are other runs.
+REVISION = 1
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """The resolved scientific settings of one run; no path, device or thread count is among them.
+
+    Attributes:
+        data: fingerprint of the source's images, labels and class names.
+        method: name in the table of methods.
+        seed: of initialisation, shuffling and resampling.
+        data_seed: of the validation part and the imbalance.
+        eps, tau: of noise and aos; None for the others.
+        rho, mu, minority: the imbalance to induce; None for natural counts, or for a random choice.
+        epochs, lr, batch: see ``Hyperparameters``.
+        model, width, depth: see ``model_factory``.
+        precision: the one used.
+        tuning: a run that only serves to choose eps, and never sees the test part.
+        revision: see ``REVISION``.
+
+    Raises:
+        InputError: a value outside its range; the message names it.
+    """
+
+    data: str
+    method: str
+    seed: int = 0
+    data_seed: int = 0
+    eps: float | None = None
+    tau: float | None = None
+    rho: float | None = None
+    mu: float | None = None
+    minority: tuple[str, ...] | None = None
+    epochs: int = 20
+    lr: float = 1e-3
+    batch: int = 128
+    model: str = "paper"
+    width: float = 1
+    depth: int | None = None
+    precision: str = "float32"
+    tuning: bool = False
+    revision: int = REVISION
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise unknown("method", self.method, METHODS)
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        if self.method in ALTERING:
+            if self.eps is not None:  # None while it is still to be chosen
+                check_eps(self.eps)
+            check_tau(math.nan if self.tau is None else self.tau)
+        elif (self.eps, self.tau) != (None, None):
+            raise InputError(f"eps and tau belong to {' and '.join(ALTERING)}, not to {self.method!r}")
+        for name, whole in (("epochs", True), ("lr", False), ("batch", True), ("width", False)):
+            check_positive(name, getattr(self, name), whole)
+        if self.rho is None and self.mu is not None:
+            raise InputError("mu needs rho: together they say which imbalance to induce")
+        if self.rho is not None and not (math.isfinite(self.rho) and self.rho >= 1):
+            raise InputError(f"rho must be a number of at least 1, not {self.rho:g}")
+        if self.mu is not None and not 0 <= self.mu < 1:
+            raise InputError(f"mu must be in [0, 1), not {self.mu:g}")
+        if self.rho is not None and self.mu is None and self.minority is None:
+            raise InputError("rho needs mu, the share of classes to make rare (such as --mu 0.5), or --minority")
+
+    @property
+    def id(self) -> str:
+        """The run's name and folder: its method, seed and 48 bits of the hash of everything."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return f"{self.method}-s{self.seed}-{blake2b(text.encode(), digest_size=6).hexdigest()}"
+
+    def variant(self) -> RunSpec:
+        """What all methods and seeds on the same problem have in common."""
+        return replace(self, method="baseline", eps=None, tau=None, seed=0, data_seed=0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``spec.json`` and ``result.json``."""
+        return asdict(self) | {"minority": None if self.minority is None else list(self.minority)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
+        """The spec that ``to_json`` described.
+
+        Raises:
+            InputError: keys or values that are no spec's.
+        """
+        if set(data) != {f.name for f in fields(cls)}:
+            raise InputError(f"not a run's spec: keys {', '.join(sorted(data))}")
+        minority = data["minority"]
+        return cls(**dict(data) | {"minority": None if minority is None else tuple(minority)})

@@ -1,0 +1,329 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from underdog.data.images import ImageSet, to_unit
+from underdog.data.split import Split
+from underdog.epoch import Epoch
+from underdog.errors import TrainingError
+from underdog.learner import Learner, OptimizerRule, adam
+from underdog.method import Method
+from underdog.metrics import Metrics
+from underdog.rng import RandomStreams
+from underdog.validate import check_positive
+
+__all__ = ["EpochRecord", "Evaluation", "History", "Hyperparameters", "Training", "evaluate", "fit", "iter_epochs"]
+
+#: Images per batch where no gradient is needed.
+EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """How long and how fast to train.
+
+    Args:
+        epochs: passes over what the resampler shows.
+        lr: learning rate, constant.
+        batch: images per update; the last batch of an epoch may be smaller.
+        optimizer: rule from trainable parameters and learning rate to the optimiser; Adam by default.
+
+    Raises:
+        InputError: a number not above 0.
+
+    *Source*: section 4.1 of the paper (Adam, no decay); its batch size is unsaid.
+
+    >>> Hyperparameters(epochs=20, lr=1e-4).batch
+    128
+    """
+
+    epochs: int = 20
+    lr: float = 1e-3
+    batch: int = 128
+    optimizer: OptimizerRule = adam
+
+    def __post_init__(self) -> None:
+        check_positive("epochs", self.epochs, whole=True)
+        check_positive("lr", self.lr)
+        check_positive("batch", self.batch, whole=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a network said of a set: (N, K) float32 logits, and the scores against the labels."""
+
+    logits: npt.NDArray[np.float32]
+    metrics: Metrics
+
+
+@dataclass(frozen=True, eq=False)
+class EpochRecord:
+    """One epoch as it went.
+
+    Attributes:
+        epoch: its number, from 0.
+        loss: mean training loss of its images.
+        val: scores on the validation part after it.
+        updates, images: steps of the optimiser, and examples shown.
+        altered_images: examples that showed an altered image.
+        altered_rows: distinct altered images.
+        zero_gradients: altered images that do not differ from their originals.
+        refreshed: whether the altered images were made anew before this epoch.
+        seconds: time by phase (refresh, train, evaluate).
+    """
+
+    epoch: int
+    loss: float
+    val: Metrics
+    updates: int
+    images: int
+    altered_images: int
+    altered_rows: int
+    zero_gradients: int
+    refreshed: bool
+    seconds: Mapping[str, float]
+
+    def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """Plain data, one line of ``epochs.jsonl``."""
+        own = {k: getattr(self, k) for k in self.__dataclass_fields__}
+        return own | {"val": self.val.to_json(classes), "seconds": dict(self.seconds)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> EpochRecord:
+        """The record that ``to_json`` described."""
+        return cls(**dict(data) | {"val": Metrics(np.array(data["val"]["confusion"]))})
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """A finished training.
+
+    Attributes:
+        records: one for each epoch.
+        best_epoch: the epoch with the highest validation macro-F1, the first of equals.
+        val, last_epoch_val: evaluations of the validation part, at the best and the last epoch.
+        test, last_epoch_test: the same of the test part, or None where there is none.
+    """
+
+    records: tuple[EpochRecord, ...]
+    best_epoch: int
+    val: Evaluation
+    last_epoch_val: Evaluation
+    test: Evaluation | None
+    last_epoch_test: Evaluation | None
+
+
+def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
+    """Score a learner on a set.
+
+    Raises:
+        TrainingError: the network's answers are not finite numbers.
+    """
+    logits = torch.cat([learner.logits(to_unit(part.to(learner.device))).cpu() for part in images.images.split(EVALUATION_BATCH)])
+    if not logits.isfinite().all():
+        raise TrainingError("the network's answers are no longer finite numbers")
+    predicted = logits.argmax(1).numpy()
+    return Evaluation(logits.numpy(), Metrics.of(images.labels.numpy(), predicted, len(images.classes)))
+
+
+@dataclass(eq=False)
+class Training:
+    """A training in progress: advance it by an epoch at a time, save its state, put it back.
+
+    Everything that changes is here: the learner's weights and moments, the epoch shown, the records and
+    the best weights so far. ``iter_epochs`` and ``fit`` are the usual ways to use it.
+
+    Args:
+        model: any network from (B, C, H, W) in [0, 1] to (B, K).
+        method: what to show and which loss to use.
+        split: training, validation and test parts.
+        hyper: epochs, learning rate, batch size, optimiser.
+        seed: the run's seed, for shuffling, resampling and whatever the model draws.
+        device, precision: see ``Learner``.
+        progress: called with the number of images after every update.
+    """
+
+    model: nn.Module
+    method: Method
+    split: Split
+    hyper: Hyperparameters
+    seed: int = 0
+    device: torch.device | str = "cpu"
+    precision: str = "float32"
+    progress: Callable[[int], object] = lambda images: None
+    records: list[EpochRecord] = field(default_factory=list, init=False)
+    best_epoch: int = field(default=-1, init=False)
+
+    def __post_init__(self) -> None:
+        train, hyper = self.split.train, self.hyper
+        self.rng = RandomStreams(self.seed)
+        self.learner = Learner(
+            self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision
+        )
+        self.val = replace(self.split.val, images=self.split.val.images.to(self.learner.device))
+        self.first = Epoch.of(train, self.learner.device)
+        begin = time.perf_counter()
+        self.epoch = self.method.resampler.start(self.first, self.rng)
+        self.start_seconds = time.perf_counter() - begin
+        self.best_weights = self.learner.weights()
+
+    @property
+    def finished(self) -> bool:
+        return len(self.records) >= self.hyper.epochs
+
+    @property
+    def best_macro_f1(self) -> float:
+        return self.records[self.best_epoch].val.macro_f1 if self.records else -1.0
+
+    @contextmanager
+    def _timed(self, phase: str, seconds: dict[str, float]) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        if self.learner.device.type == "cuda":
+            torch.cuda.synchronize(self.learner.device)
+        seconds[phase] = time.perf_counter() - begin
+
+    def advance(self) -> EpochRecord:
+        """Train one epoch (Algorithm 1, lines 3-17) and score it on the validation part.
+
+        Raises:
+            TrainingError: the loss or the network's answers are no longer finite; names the epoch.
+        """
+        t, learner, seconds = len(self.records), self.learner, dict[str, float]()
+        before = self.epoch
+        try:
+            # The model may draw too (Dropout): its numbers depend on the seed and the epoch alone.
+            with torch.random.fork_rng(devices=[learner.device] if learner.device.type == "cuda" else []):
+                torch.manual_seed(self.rng.torch_seed("torch", t))
+                learner.loss = self.method.loss(before.counts, t)
+                with self._timed("refresh", seconds):
+                    self.epoch = self.method.resampler.refresh(before, t, learner, self.rng)
+                with self._timed("train", seconds):
+                    for x, y in self.epoch.batches(self.hyper.batch, self.rng("shuffle", t)):
+                        learner.step(x, y)
+                        self.progress(len(y))
+                    loss, images, updates = learner.flush()
+            with self._timed("evaluate", seconds):
+                val = evaluate(learner, self.val).metrics
+        except TrainingError as error:
+            raise TrainingError(f"{error} in epoch {t} (counted from 0)") from error
+        self.records.append(
+            EpochRecord(
+                epoch=t,
+                loss=loss,
+                val=val,
+                updates=updates,
+                images=images,
+                altered_images=self.epoch.altered_examples,
+                altered_rows=self.epoch.altered_rows,
+                zero_gradients=self.epoch.zero_gradients,
+                refreshed=self.epoch is not before,
+                seconds=seconds,
+            )
+        )
+        if self.best_epoch < 0 or val.macro_f1 > self.best_macro_f1:
+            self.best_epoch, self.best_weights = t, learner.weights()
+        return self.records[-1]
+
+    def finish(self) -> History:
+        """Evaluate the last and the best epoch, once, and leave the best weights in the model.
+
+        Nothing else in underdog looks at the test part.
+        """
+        test = self.split.test
+        last_val, last_test = evaluate(self.learner, self.val), test and evaluate(self.learner, test)
+        self.learner.load_weights(self.best_weights)
+        val, best_test = evaluate(self.learner, self.val), test and evaluate(self.learner, test)
+        return History(tuple(self.records), self.best_epoch, val, last_val, best_test, last_test)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that is needed to go on as if nothing had happened: tensors, and plain data."""
+        moments, plain = self.learner.optimizer_state()
+        parts = {"model": self.learner.weights(), "best": self.best_weights, "optimizer": moments, "epoch": self.epoch.state()}
+        tensors = {f"{part}.{k}": v for part, values in parts.items() for k, v in values.items()}
+        records = [record.to_json(self.split.train.classes) for record in self.records]
+        return tensors, {
+            "records": records,
+            "best_epoch": self.best_epoch,
+            "optimizer": plain,
+            "notes": list(self.epoch.notes),
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+        """Put back what ``state`` returned; the model, data and settings must be those of then."""
+
+        def part(name: str) -> dict[str, Tensor]:
+            return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+
+        self.learner.load_weights(part("best"))
+        self.best_weights = self.learner.weights()
+        self.learner.load_weights(part("model"))
+        self.learner.load_optimizer(part("optimizer"), plain["optimizer"])
+        self.epoch = self.first.restored(part("epoch"), tuple(plain["notes"]))
+        self.records = [EpochRecord.from_json(record) for record in plain["records"]]
+        self.best_epoch = plain["best_epoch"]
+
+
+def iter_epochs(
+    model: nn.Module,
+    method: Method,
+    split: Split,
+    hyper: Hyperparameters | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    precision: str = "float32",
+) -> Iterator[EpochRecord]:
+    """Train, and yield a record after each epoch; the model holds that epoch's weights.
+
+    Args and errors as ``Training``.
+
+    *Source*: Algorithm 1 of the paper; every other method is the same loop with another resampler or loss.
+
+    >>> import underdog as ud
+    >>> split = ud.prepare(ud.load("digits"), rho=20, mu=0.6).split
+    >>> for record in ud.iter_epochs(ud.PaperNet(1, 10, (16, 16)), ud.Method(), split, ud.Hyperparameters(epochs=2)):
+    ...     print(record.epoch, record.updates)
+    0 5
+    1 5
+    """
+    training = Training(model, method, split, hyper or Hyperparameters(), seed, device, precision)
+    while not training.finished:
+        yield training.advance()
+
+
+def fit(
+    model: nn.Module,
+    method: Method,
+    split: Split,
+    hyper: Hyperparameters | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    precision: str = "float32",
+) -> History:
+    """Train, choose the epoch with the best validation macro-F1, and evaluate it on the test part.
+
+    Args and errors as ``Training``. The model holds the best epoch's weights afterwards.
+
+    *Source*: section 4.1 of the paper (selection by validation F1).
+
+    >>> import underdog as ud
+    >>> split = ud.prepare(ud.load("digits"), rho=20, mu=0.6).split
+    >>> history = ud.fit(ud.PaperNet(1, 10, (16, 16)), ud.Method(ud.aos(16 / 255, 0.5)), split, ud.Hyperparameters(epochs=2))
+    >>> len(history.records), history.test.logits.shape
+    (2, (359, 10))
+    """
+    training = Training(model, method, split, hyper or Hyperparameters(), seed, device, precision)
+    while not training.finished:
+        training.advance()
+    return training.finish()
