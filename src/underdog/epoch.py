@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from underdog.data.imbalance import minority_by_count
 from underdog.data.images import ImageSet, to_unit
+from underdog.data.imbalance import minority_by_count
 
 __all__ = ["Altered", "AlteredPixels", "AlteredSigns", "Batch", "Epoch", "pack_signs", "unpack_signs"]
 
@@ -96,7 +96,11 @@ class AlteredSigns:
         return int((self.packed == NO_DIRECTION).all(1).sum()) if self.eps else len(self)
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"packed": self.packed, "eps": torch.tensor(self.eps, dtype=torch.float64), "clip": torch.tensor(self.clip)}
+        return {
+            "packed": self.packed,
+            "eps": torch.tensor(self.eps, dtype=torch.float64),
+            "clip": torch.tensor(self.clip),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +182,9 @@ class Epoch:
         """
         every, pixels = np.arange(len(images)), images.images.to(device)
         minority = minority_by_count(images.counts) if images.minority is None else images.minority
-        return cls(pixels, pixels[:0], None, images.labels.numpy(), every, every, images.classes, images.counts, minority)
+        return cls(
+            pixels, pixels[:0], None, images.labels.numpy(), every, every, images.classes, images.counts, minority
+        )
 
     def __len__(self) -> int:
         """How many examples the epoch shows."""
@@ -251,7 +257,7 @@ class Epoch:
         rows = self.index[rng.permutation(len(self.index))]
         # All the numbers an epoch needs cross to the device once, before the first batch.
         numbers = torch.from_numpy(np.stack([self.origin[rows], rows, self.labels[rows]])).to(self.images.device)
-        for origin, row, y in (part.unbind() for part in numbers.split(size, dim=1)):
+        for origin, row, y in (part.unbind() for part in torch.split(numbers, size, dim=1)):
             yield Batch(self._show(origin, row), y)
 
     @cached_property

@@ -23,8 +23,8 @@ class TrainingError(UnderdogError, RuntimeError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is in no table, with the nearest names that are.
 
-    >>> print(unknown("method", "aoss", ["ros", "aos"]))
-    unknown method 'aoss': did you mean 'aos'? (known: ros, aos)
+    >>> print(unknown("method", "smoot", ["ros", "smote"]))
+    unknown method 'smoot': did you mean 'smote'? (known: ros, smote)
     """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)

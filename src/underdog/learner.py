@@ -172,10 +172,12 @@ class Learner:
     def optimizer_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The optimiser's tensors by "<parameter>.<name>", and everything else as plain data."""
         state = self.optimizer.state_dict()
-        tensors, plain = {}, {}
+        tensors: dict[str, Tensor] = {}
+        plain: dict[str, Any] = {}
         for number, values in state["state"].items():
             for name, value in values.items():
-                (tensors if isinstance(value, Tensor) else plain)[f"{number}.{name}"] = value
+                own: dict[str, Any] = tensors if isinstance(value, Tensor) else plain
+                own[f"{number}.{name}"] = value
         return tensors, {"state": plain, "groups": state["param_groups"]}
 
     def load_optimizer(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
@@ -185,8 +187,8 @@ class Learner:
         for key, value in (tensors | plain["state"]).items():
             number, _, name = key.partition(".")
             p = parameters[int(number)]
-            if isinstance(value, Tensor) and value.shape == p.shape and value.ndim:
-                # A moment must lie in memory as its parameter does: fused kernels walk both as flat arrays.
-                value = torch.empty_like(p, dtype=value.dtype).copy_(value)
-            state.setdefault(int(number), {})[name] = value
+            # A moment must lie in memory as its parameter does: fused kernels walk both as flat arrays.
+            moment = isinstance(value, Tensor) and value.ndim and value.shape == p.shape
+            own = torch.empty_like(p, dtype=value.dtype).copy_(value) if moment else value
+            state.setdefault(int(number), {})[name] = own
         self.optimizer.load_state_dict({"state": state, "param_groups": plain["groups"]})

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["BalancedSoftmax", "ClassWeighted", "CrossEntropy", "Loss", "LossRule", "balanced_softmax", "class_weighted", "cross_entropy"]
+__all__ = [
+    "BalancedSoftmax",
+    "ClassWeighted",
+    "CrossEntropy",
+    "Loss",
+    "LossRule",
+    "balanced_softmax",
+    "class_weighted",
+    "cross_entropy",
+]
 
 
 class Loss(Protocol):

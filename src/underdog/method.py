@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from underdog.attack.random_sign import RandomSign
 from underdog.errors import InputError, unknown
@@ -30,7 +30,7 @@ class Method:
     CrossEntropy()
     """
 
-    resampler: Resampler = NoResampling()
+    resampler: Resampler = field(default_factory=NoResampling)
     loss: LossRule = cross_entropy
 
 

@@ -20,7 +20,8 @@ G_MEAN_CORRECTION = 0.001
 
 def _divide(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Floats:
     """a / b, and 0 where b is 0."""
-    return np.divide(a, b, out=np.zeros(len(a)), where=b > 0)
+    quotient: Floats = np.divide(a, b, out=np.zeros(len(a)), where=b > 0)
+    return quotient
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +113,8 @@ class Metrics:
     def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
         """Plain data for ``result.json`` and ``epochs.jsonl``, per-class figures by class name."""
         per_class = {
-            name: dict(zip(classes, getattr(self, name).tolist(), strict=True)) for name in ("recall", "precision", "f1")
+            name: dict(zip(classes, getattr(self, name).tolist(), strict=True))
+            for name in ("recall", "precision", "f1")
         }
         scores = ("macro_f1", "g_mean", "g_mean_corrected", "zero_recall_classes", "balanced_accuracy", "accuracy")
         return {name: getattr(self, name) for name in scores} | per_class | {"confusion": self.confusion.tolist()}

@@ -130,7 +130,8 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
     Raises:
         TrainingError: the network's answers are not finite numbers.
     """
-    logits = torch.cat([learner.logits(to_unit(part.to(learner.device))).cpu() for part in images.images.split(EVALUATION_BATCH)])
+    parts = torch.split(images.images, EVALUATION_BATCH)
+    logits = torch.cat([learner.logits(to_unit(part.to(learner.device))).cpu() for part in parts])
     if not logits.isfinite().all():
         raise TrainingError("the network's answers are no longer finite numbers")
     predicted = logits.argmax(1).numpy()
@@ -168,9 +169,7 @@ class Training:
     def __post_init__(self) -> None:
         train, hyper = self.split.train, self.hyper
         self.rng = RandomStreams(self.seed)
-        self.learner = Learner(
-            self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision
-        )
+        self.learner = Learner(self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision)
         self.val = replace(self.split.val, images=self.split.val.images.to(self.learner.device))
         self.first = Epoch.of(train, self.learner.device)
         begin = time.perf_counter()
@@ -242,15 +241,24 @@ class Training:
         Nothing else in underdog looks at the test part.
         """
         test = self.split.test
-        last_val, last_test = evaluate(self.learner, self.val), test and evaluate(self.learner, test)
+
+        def both() -> tuple[Evaluation, Evaluation | None]:
+            return evaluate(self.learner, self.val), None if test is None else evaluate(self.learner, test)
+
+        last_val, last_test = both()
         self.learner.load_weights(self.best_weights)
-        val, best_test = evaluate(self.learner, self.val), test and evaluate(self.learner, test)
-        return History(tuple(self.records), self.best_epoch, val, last_val, best_test, last_test)
+        best_val, best_test = both()
+        return History(tuple(self.records), self.best_epoch, best_val, last_val, best_test, last_test)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that is needed to go on as if nothing had happened: tensors, and plain data."""
         moments, plain = self.learner.optimizer_state()
-        parts = {"model": self.learner.weights(), "best": self.best_weights, "optimizer": moments, "epoch": self.epoch.state()}
+        parts = {
+            "model": self.learner.weights(),
+            "best": self.best_weights,
+            "optimizer": moments,
+            "epoch": self.epoch.state(),
+        }
         tensors = {f"{part}.{k}": v for part, values in parts.items() for k, v in values.items()}
         records = [record.to_json(self.split.train.classes) for record in self.records]
         return tensors, {

@@ -95,7 +95,9 @@ def one(spec: RunSpec, source: Source, out: Path, on: str, seconds: float) -> di
     return result
 
 
-def with_eps(spec: RunSpec, source: Source, out: Path, run: Callable[[RunSpec, Source, Path], dict[str, Any]], on: str) -> RunSpec:
+def with_eps(
+    spec: RunSpec, source: Source, out: Path, run: Callable[[RunSpec, Source, Path], dict[str, Any]], on: str
+) -> RunSpec:
     """The spec with an eps, chosen on validation where it has none; the cost is said first."""
     if spec.eps is not None or spec.method not in ALTERING:
         return spec
@@ -112,7 +114,9 @@ def with_eps(spec: RunSpec, source: Source, out: Path, run: Callable[[RunSpec, S
 
 def train(options: Options) -> None:
     on = device(options.device)
-    early = replace(spec_of(options, options.method, ""), seed=options.seed, data_seed=options.data_seed)  # fails before reading
+    early = replace(
+        spec_of(options, options.method, ""), seed=options.seed, data_seed=options.data_seed
+    )  # fails before reading
     source, seconds = read(options)
     run = partial(one, on=on, seconds=seconds)
     spec = replace(early, data=source.fingerprint)
@@ -153,7 +157,12 @@ def run_all(
 ) -> None:  # fmt: skip
     """Every method with every seed, a table, and a report."""
     run = partial(one, on=on, seconds=seconds)
-    first = comparison(base if base.eps is not None or base.method not in ALTERING else replace(base, eps=0.0), methods, seeds, data_seed)
+    first = comparison(
+        base if base.eps is not None or base.method not in ALTERING else replace(base, eps=0.0),
+        methods,
+        seeds,
+        data_seed,
+    )
     whole = plan(first, source, out, on)
     say(f"{whole.runs} runs ({len(methods)} methods, {seeds} seeds), about {duration(whole.seconds)} on {on}")
     base = with_eps(base, source, out, run, on)
@@ -190,7 +199,9 @@ def writable(output: Path) -> None:
     """Learn now, not after hours of training, that a page cannot be written."""
     folder = output.parent
     if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"{output} cannot be written: {'it is a folder' if output.is_dir() else f'no writable folder {folder}'}")
+        raise InputError(
+            f"{output} cannot be written: {'it is a folder' if output.is_dir() else f'no writable folder {folder}'}"
+        )
 
 
 COMMANDS: dict[str, Callable[[Options], None]] = {"demo": demo, "train": train, "compare": compare, "report": report}

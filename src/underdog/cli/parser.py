@@ -112,7 +112,9 @@ def parser() -> argparse.ArgumentParser:
         help=f"methods to compare (default: {','.join(DEMO_METHODS)})",
     )  # fmt: skip
     _training(compare)
-    compare.add_argument("--seeds", type=whole, default=3, metavar="N", help="seeds 0 to N-1 for each method (default: 3)")
+    compare.add_argument(
+        "--seeds", type=whole, default=3, metavar="N", help="seeds 0 to N-1 for each method (default: 3)"
+    )
     compare.add_argument(
         "--data-seed", type=whole, metavar="SEED",
         help="one seed for the data of all runs (default: each seed draws its own validation part and imbalance)",
@@ -127,7 +129,14 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  underdog report runs/ -o report.html",
     )
     report.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
-    report.add_argument("-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="page to write (default: report.html)")
+    report.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("report.html"),
+        metavar="FILE",
+        help="page to write (default: report.html)",
+    )
     return root
 
 
@@ -145,13 +154,19 @@ def _data(command: argparse.ArgumentParser) -> None:
         help="a folder or archive (.zip, .tar, .tar.xz, ...) of class folders, with or without train/, val/ and test/; one of "
         "MNIST-style idx files; or 'digits'",
     )  # fmt: skip
-    group.add_argument("--size", type=size, metavar="S|WxH", help="bring images to this size (fill, then cut the overhang)")
-    group.add_argument("--skip-corrupt", action="store_true", help="leave out files that cannot be decoded, and count them")
+    group.add_argument(
+        "--size", type=size, metavar="S|WxH", help="bring images to this size (fill, then cut the overhang)"
+    )
+    group.add_argument(
+        "--skip-corrupt", action="store_true", help="leave out files that cannot be decoded, and count them"
+    )
     group.add_argument(
         "--rho", "--imbalance-ratio", type=number, metavar="R",
         help="induce this ratio of the largest to the smallest class (default: classes as they are)",
     )  # fmt: skip
-    group.add_argument("--mu", "--minority-share", type=number, metavar="M", help="share of classes that --rho makes rare, in [0, 1)")
+    group.add_argument(
+        "--mu", "--minority-share", type=number, metavar="M", help="share of classes that --rho makes rare, in [0, 1)"
+    )
     group.add_argument(
         "--minority", type=names, metavar="A,B,...",
         help="the rare classes (default: with --rho chosen at random, otherwise those with at most half the largest's images)",
@@ -164,8 +179,12 @@ def _training(command: argparse.ArgumentParser) -> None:
         "--eps", type=number, metavar="E",
         help=f"length of an alteration in pixel units, such as 8/255 (default: chosen on validation from {_GRID})",
     )  # fmt: skip
-    group.add_argument("--tau", type=number, default=0.5, metavar="T", help="probability that a rare image is altered (default: 0.5)")
-    group.add_argument("--epochs", type=whole, default=20, metavar="N", help="passes over the resampled data (default: 20)")
+    group.add_argument(
+        "--tau", type=number, default=0.5, metavar="T", help="probability that a rare image is altered (default: 0.5)"
+    )
+    group.add_argument(
+        "--epochs", type=whole, default=20, metavar="N", help="passes over the resampled data (default: 20)"
+    )
     group.add_argument("--lr", type=number, default=1e-3, metavar="RATE", help="Adam's learning rate (default: 0.001)")
     group.add_argument("--batch", type=whole, default=128, metavar="N", help="images per update (default: 128)")
     group.add_argument(
@@ -173,13 +192,17 @@ def _training(command: argparse.ArgumentParser) -> None:
         help=f"{', '.join(MODELS)}, or package.module:factory of your own, a function (channels, classes, (height, width)) -> "
         "torch.nn.Module (default: paper)",
     )  # fmt: skip
-    group.add_argument("--width", type=number, default=1.0, metavar="W", help="multiplies the network's channels (default: 1)")
+    group.add_argument(
+        "--width", type=number, default=1.0, metavar="W", help="multiplies the network's channels (default: 1)"
+    )
     group.add_argument("--depth", type=whole, metavar="D", help="blocks of the paper's network (default: 2)")
 
 
 def _machine(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("machine")
-    group.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} or cuda:N (default: auto, a GPU where there is one)")
+    group.add_argument(
+        "--device", default="auto", help=f"{', '.join(DEVICES)} or cuda:N (default: auto, a GPU where there is one)"
+    )
     group.add_argument(
         "--precision", choices=PRECISIONS, default="float32",
         help="bfloat16 is faster on GPUs and on CPUs with AVX-512 (default: float32)",
@@ -188,6 +211,10 @@ def _machine(command: argparse.ArgumentParser) -> None:
 
 def _out(command: argparse.ArgumentParser, folder: str, report: str | None = None) -> None:
     group = command.add_argument_group("output")
-    group.add_argument("--out", type=Path, default=Path(folder), metavar="DIR", help=f"folder of runs (default: {folder})")
+    group.add_argument(
+        "--out", type=Path, default=Path(folder), metavar="DIR", help=f"folder of runs (default: {folder})"
+    )
     if report:
-        group.add_argument("-o", "--output", type=Path, default=Path(report), metavar="FILE", help=f"page to write (default: {report})")
+        group.add_argument(
+            "-o", "--output", type=Path, default=Path(report), metavar="FILE", help=f"page to write (default: {report})"
+        )

@@ -34,7 +34,9 @@ def duration(seconds: float) -> str:
 @contextmanager
 def bar(text: str, total: int | None, unit: str) -> Iterator[tqdm[None]]:
     """A bar on standard error that is silent where that is no terminal, and leaves nothing behind."""
-    with tqdm(total=total, desc=text, unit=unit, disable=not sys.stderr.isatty(), leave=False, unit_scale=True) as shown:
+    with tqdm(
+        total=total, desc=text, unit=unit, disable=not sys.stderr.isatty(), leave=False, unit_scale=True
+    ) as shown:
         yield shown
 
 

@@ -111,9 +111,12 @@ class ImageSet:
     def fingerprint(self) -> str:
         """128 bits of a hash of the pixels, labels, names of classes and groups: what a run's identity calls its data."""
         digest = blake2b(digest_size=16)
-        for part in (repr((tuple(self.images.shape), self.classes, self.minority)).encode(), self.labels.numpy().tobytes()):
+        for part in (
+            repr((tuple(self.images.shape), self.classes, self.minority)).encode(),
+            self.labels.numpy().tobytes(),
+        ):
             digest.update(part)
-        digest.update(memoryview(self.images.contiguous().numpy()).cast("B") if len(self) else b"")
+        digest.update(self.images.contiguous().numpy().data if len(self) else b"")
         if self.groups is not None:
             digest.update("\0".join(self.groups.tolist()).encode())
         return digest.hexdigest()

@@ -115,7 +115,7 @@ def make_imbalance(
     >>> import torch
     >>> ten = ImageSet(torch.zeros(40, 1, 8, 8, dtype=torch.uint8), torch.arange(40) % 2, ("a", "b"))
     >>> make_imbalance(ten, rho=5, mu=0.5, rng=RandomStreams(0)).images.counts
-    (20, 4)
+    (4, 20)
     """
     rho, counts = exact(rho), images.counts
     smallest = min(counts)

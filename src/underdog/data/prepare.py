@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from underdog.data.imbalance import class_numbers, make_imbalance
 from underdog.data.images import ImageSet
+from underdog.data.imbalance import class_numbers, make_imbalance
 from underdog.data.sources import Source
 from underdog.data.split import Split, hold_out
 from underdog.rng import RandomStreams
@@ -61,13 +61,15 @@ def prepare(
     >>> from underdog import load
     >>> split = prepare(load("digits"), rho=20, mu=0.6).split
     >>> sorted(split.train.counts), len(split.val), len(split.test)
-    ([6, 6, 6, 6, 6, 6, 125, 125, 125, 125], 144, 359)
+    ([6, 6, 6, 6, 6, 6, 125, 125, 125, 125], 143, 359)
     """
     rng = RandomStreams(data_seed)
     every = np.arange(len(source.train))
     train, test, val = source.train, source.test, source.val
 
-    def take(rest: ImageSet, fraction: float, streams: RandomStreams, part: str) -> tuple[npt.NDArray[np.int64], ImageSet]:
+    def take(
+        rest: ImageSet, fraction: float, streams: RandomStreams, part: str
+    ) -> tuple[npt.NDArray[np.int64], ImageSet]:
         kept, held = hold_out(rest, fraction, streams(part), part)
         return kept, rest.select(held)
 

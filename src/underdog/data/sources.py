@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
@@ -30,8 +30,19 @@ __all__ = ["Source", "load"]
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 #: What the parts of a split layout may be called.
-PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
-IDX = {part: (f"{name}-images-idx3-ubyte", f"{name}-labels-idx1-ubyte") for part, name in (("train", "train"), ("test", "t10k"))}
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+IDX = {
+    part: (f"{name}-images-idx3-ubyte", f"{name}-labels-idx1-ubyte")
+    for part, name in (("train", "train"), ("test", "t10k"))
+}
 #: Images of different sizes, or larger than this, need a size to be brought to.
 LARGEST = 256
 #: Encoded images waiting to be decoded, at most.
@@ -117,12 +128,12 @@ def _members(path: Path) -> Iterator[list[Member]]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as z:
                 infos = [i for i in z.infolist() if not i.is_dir()]
-                yield _visible(Member(PurePosixPath(i.filename), lambda i=i: z.read(i)) for i in infos)
+                yield _visible(Member(PurePosixPath(i.filename), partial(z.read, i)) for i in infos)
         elif tarfile.is_tarfile(path):
             with tarfile.open(path) as tar:
                 # Compressed archives can only be read from front to back: members keep the archive's order.
                 files_in = [i for i in tar.getmembers() if i.isfile()]
-                yield _visible(Member(PurePosixPath(i.name), lambda i=i: _extract(tar, i)) for i in files_in)
+                yield _visible(Member(PurePosixPath(i.name), partial(_extract, tar, i)) for i in files_in)
         else:
             raise InputError(f"source {str(path)!r} is neither a folder nor an archive ({', '.join(ARCHIVE_SUFFIXES)})")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
@@ -143,7 +154,7 @@ def _visible(members: Iterable[Member]) -> list[Member]:
 
 def _digits(size: Size) -> Source:
     """scikit-learn's 1,797 scans of 8x8 pixels with 17 levels, enlarged."""
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # noqa: PLC0415  (slow to import, and only needed here)
 
     bunch = load_digits()
     small = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
@@ -218,10 +229,14 @@ def _folders(name: str, members: list[Member], size: Size | None, skip_corrupt: 
     files = _labelled(name, images)
     classes = tuple(sorted({f.label for f in files}))
     if len(classes) < 2:
-        raise InputError(f"source {name!r} has images of one class only ({classes[0]!r}); at least two folders are needed")
+        raise InputError(
+            f"source {name!r} has images of one class only ({classes[0]!r}); at least two folders are needed"
+        )
     decoded, corrupt = _decode(files, size, skip_corrupt, progress)
     if corrupt:
-        notes.append(f"{len(corrupt)} corrupt files were left out: {', '.join(corrupt[:5])}{' ...' if len(corrupt) > 5 else ''}")
+        notes.append(
+            f"{len(corrupt)} corrupt files were left out: {', '.join(corrupt[:5])}{' ...' if len(corrupt) > 5 else ''}"
+        )
     colour = any(p.ndim == 3 for _, p in decoded)
     shapes = Counter((p.shape[1], p.shape[0]) for _, p in decoded)
     if len(shapes) > 1 or max(max(shapes)) > LARGEST:
@@ -234,9 +249,16 @@ def _folders(name: str, members: list[Member], size: Size | None, skip_corrupt: 
         own = sorted(((f, p) for f, p in decoded if f.part == part), key=lambda pair: pair[0].member.path)
         if not own:
             return None
-        pixels = [np.moveaxis(np.broadcast_to(p if p.ndim == 3 else p[..., None], (*p.shape[:2], 3)), 2, 0) if colour else p[None] for _, p in own]
+        pixels = [
+            np.moveaxis(np.broadcast_to(p if p.ndim == 3 else p[..., None], (*p.shape[:2], 3)), 2, 0)
+            if colour
+            else p[None]
+            for _, p in own
+        ]
         labels = torch.tensor([classes.index(f.label) for f, _ in own])
-        return ImageSet(torch.from_numpy(np.stack(pixels)), labels, classes, items=np.array([str(f.member.path) for f, _ in own]))
+        return ImageSet(
+            torch.from_numpy(np.stack(pixels)), labels, classes, items=np.array([str(f.member.path) for f, _ in own])
+        )
 
     train = collect("train") or collect("")
     if train is None:
@@ -276,10 +298,14 @@ def _decode(
         for at in range(0, len(files), WAITING):
             part = files[at : at + WAITING]
             # Read here, in the archive's order; decode there, where Pillow lets go of the interpreter.
-            for file, result in zip(part, pool.map(lambda d: _pixels(d, size), [f.member.read() for f in part]), strict=True):
+            for file, result in zip(
+                part, pool.map(lambda d: _pixels(d, size), [f.member.read() for f in part]), strict=True
+            ):
                 if isinstance(result, str):
                     if not skip_corrupt:
-                        raise InputError(f"{file.member.path} cannot be decoded: {result} (--skip-corrupt leaves such files out)")
+                        raise InputError(
+                            f"{file.member.path} cannot be decoded: {result} (--skip-corrupt leaves such files out)"
+                        )
                     corrupt.append(str(file.member.path))
                 else:
                     decoded.append((file, result))
@@ -304,5 +330,12 @@ def _pixels(data: bytes, size: Size | None) -> npt.NDArray[np.uint8] | str:
         if size is not None:
             upright = ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC)
         return np.asarray(upright)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        UnidentifiedImageError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombWarning,
+        Image.DecompressionBombError,
+    ) as error:
         return str(error) or type(error).__name__

@@ -40,10 +40,11 @@ def normalized(network: nn.Module, images: Tensor) -> nn.Sequential:
 
     A channel without variation is only centred.
     """
-    total, square, n = torch.zeros(2, images.shape[1], dtype=torch.float64).unbind() + (0,)
-    for part in images.split(CHUNK):
+    total, square = torch.zeros(2, images.shape[1], dtype=torch.float64)
+    for part in torch.split(images, CHUNK):
         x = to_unit(part).double().cpu()
-        total, square, n = total + x.sum((0, 2, 3)), square + x.square().sum((0, 2, 3)), n + x[:, 0].numel()
+        total, square = total + x.sum((0, 2, 3)), square + x.square().sum((0, 2, 3))
+    n = images[:, 0].numel()
     mean = total / n
     std = (square / n - mean.square()).clamp(min=0).sqrt()
     return nn.Sequential(Normalize(mean, torch.where(std > 1e-6, std, 1.0)), network)

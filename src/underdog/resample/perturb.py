@@ -90,9 +90,7 @@ class Perturb:
         positions = np.flatnonzero(may)
         return positions[rng.random(len(positions)) < self.tau]
 
-    def _alter(
-        self, epoch: Epoch, origin: npt.NDArray[np.int64], victim: Victim, rng: np.random.Generator
-    ) -> Altered:
+    def _alter(self, epoch: Epoch, origin: npt.NDArray[np.int64], victim: Victim, rng: np.random.Generator) -> Altered:
         """Attack the rows ``origin`` (A,), a padded chunk at a time."""
         padded = np.concatenate([origin, np.repeat(origin[-1:], -len(origin) % CHUNK)])
         done: list[Tensor] = []

@@ -56,6 +56,8 @@ class RandomUnderSampler(NoResampling):
     def start(self, epoch: Epoch, rng: RandomStreams) -> Epoch:
         labels, n = epoch.labels[epoch.index], min(n for n in epoch.shown if n)
         kept = [
-            rng("undersample", k).permutation(epoch.index[labels == k])[:n] for k, have in enumerate(epoch.shown) if have
+            rng("undersample", k).permutation(epoch.index[labels == k])[:n]
+            for k, have in enumerate(epoch.shown)
+            if have
         ]
         return replace(epoch, index=np.sort(np.concatenate(kept)))

@@ -21,9 +21,7 @@ __all__ = ["SMOTE"]
 CHUNK = 1024
 
 
-def interpolate(
-    images: npt.NDArray[np.uint8], k: int, out: npt.NDArray[np.uint8], rng: np.random.Generator
-) -> None:
+def interpolate(images: npt.NDArray[np.uint8], k: int, out: npt.NDArray[np.uint8], rng: np.random.Generator) -> None:
     """Fill ``out`` (n, D) with images between a random one of ``images`` (m, D) and a random one of its k nearest.
 
     x' = round(a + u (b - a)) with u uniform in [0, 1).

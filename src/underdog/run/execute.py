@@ -94,7 +94,12 @@ def finished(folder: Path, spec: RunSpec) -> dict[str, Any] | None:
 
 
 def execute(
-    spec: RunSpec, source: Source, out: Path, device: str = "cpu", watcher: Watcher | None = None, data_seconds: float = 0
+    spec: RunSpec,
+    source: Source,
+    out: Path,
+    device: str = "cpu",
+    watcher: Watcher | None = None,
+    data_seconds: float = 0,
 ) -> dict[str, Any]:
     """Do a run, or what is left of it, and return its result.
 
@@ -266,6 +271,8 @@ def _save_predictions(path: Path, split: Split, history: History) -> None:
             if images is None or evaluation is None:
                 continue
             groups = np.full(len(images), "") if images.groups is None else images.groups
-            for item, group, k, logits in zip(images.names, groups, images.labels.tolist(), evaluation.logits, strict=True):
+            for item, group, k, logits in zip(
+                images.names, groups, images.labels.tolist(), evaluation.logits, strict=True
+            ):
                 # %.9g gives every float32 back exactly.
                 writer.writerow([part, epoch, item, group, images.classes[k], *(f"{z:.9g}" for z in logits)])

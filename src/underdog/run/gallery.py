@@ -71,4 +71,6 @@ def load_gallery(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     with safe_open(path, framework="np") as file:
-        return {k: file.get_tensor(k) for k in file.keys()} | json.loads(file.metadata()["plain"])  # noqa: SIM118
+        arrays = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        plain: dict[str, Any] = json.loads(file.metadata()["plain"])
+        return arrays | plain

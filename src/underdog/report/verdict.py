@@ -1,0 +1,180 @@
+"""What the figures say, in plain words that claim no more than they do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from underdog.report.summary import ENOUGH_SEEDS, Difference, Group, Spread, Variant, paired
+from underdog.report.words import decimal, enumerated, interval, plural, signed
+
+__all__ = ["REFERENCES", "Verdict", "verdict"]
+
+#: The methods that every other is held against.
+REFERENCES: tuple[str, ...] = ("ros", "baseline")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A headline, and sentences that support and limit it."""
+
+    headline: str
+    details: tuple[str, ...]
+
+
+def verdict(variant: Variant) -> Verdict:
+    """Which method has the highest mean macro-F1, by how much, and how far that can be trusted.
+
+    Methods are compared on the seeds that all of them have, where there are such.
+    """
+    compared, remark = _on_common_seeds(variant)
+    ranked = sorted(compared.groups, key=lambda g: -g.macro_f1.mean)
+    if len(ranked) == 1:
+        return _alone(ranked[0])
+    details = [
+        *_against_references(ranked[0], compared),
+        *_next(ranked),
+        *_aos(ranked, compared),
+        *_last(ranked),
+        *remark,
+    ]
+    return Verdict(_headline(ranked, compared), (*details, *_limits(compared)))
+
+
+def _on_common_seeds(variant: Variant) -> tuple[Variant, list[str]]:
+    common = set(variant.keys).intersection(*({run.key for run in g.runs} for g in variant.groups))
+    if len(common) == len(variant.keys):
+        return variant, []
+    if not common:
+        return variant, ["No seed was run with every method, so the means compared here are of different seeds."]
+    kept = [replace(g, runs=tuple(r for r in g.runs if r.key in common)) for g in variant.groups]
+    remark = (
+        f"Not every method was run with every seed; this verdict is on the {plural(len(common), 'seed')} that all have."
+    )
+    return replace(variant, groups=tuple(kept)), [remark]
+
+
+def _alone(group: Group) -> Verdict:
+    f1 = group.macro_f1
+    return Verdict(
+        f"{group.label} has a {_of(f1.n)}, of {decimal(f1.mean)}",
+        ("No other method was run on this problem, so there is nothing to compare it with.",),
+    )
+
+
+def _of(n: int) -> str:
+    return "macro-F1 with one seed" if n == 1 else f"mean macro-F1 of {n} seeds"
+
+
+def _the(label: str) -> str:
+    return f"the {label}" if label == "baseline" else label
+
+
+def _headline(ranked: Sequence[Group], variant: Variant) -> str:
+    best, second = ranked[:2]
+    top = f"{_of(best.macro_f1.n)}, {decimal(best.macro_f1.mean)}"
+    if best.macro_f1.mean == second.macro_f1.mean:
+        tied = enumerated([g.label for g in ranked if g.macro_f1.mean == best.macro_f1.mean])
+        return f"{tied} share the highest {top}"
+    others = [g for name in REFERENCES if (g := variant.group(name)) is not None and g is not best] or [second]
+    leads = [f"{decimal(best.macro_f1.mean - g.macro_f1.mean)} above {_the(g.label)}" for g in others]
+    text = f"{best.label} has the highest {top}: {enumerated(leads)}"
+    lead = paired(best, second)
+    if lead is None or lead.spread.n == 1:
+        return text
+    return f"{text}, but its lead over {_the(second.label)} is within the spread" if lead.within_spread else text
+
+
+def _against_references(best: Group, variant: Variant) -> list[str]:
+    references = [g for name in REFERENCES if (g := variant.group(name)) is not None and g is not best]
+    missing = [name for name in REFERENCES if variant.group(name) is None]
+    found = [d for g in references if (d := paired(best, g)) is not None]
+    return [
+        *(_sentence(d, f"Against {_the(d.reference)}: ") for d in found),
+        *(f"{name} was not run." for name in missing),
+    ]
+
+
+def _next(ranked: Sequence[Group]) -> list[str]:
+    best, second = ranked[:2]
+    if second.method in REFERENCES or best.macro_f1.mean == second.macro_f1.mean:
+        return []
+    found = paired(best, second)
+    return [_sentence(found, f"Against {second.label}, the next: ")] if found else [f"The next is {second.label}."]
+
+
+def _aos(ranked: Sequence[Group], variant: Variant) -> list[str]:
+    """Where AOS is not first, say so, and by how much."""
+    if ranked[0].method == "aos":
+        return []
+    ours = next((g for g in ranked if g.method == "aos"), None)
+    if ours is None:
+        return []
+    others = {g.label: g for g in (ranked[0], *filter(None, map(variant.group, REFERENCES)))}.values()
+    found = [d for g in others if (d := paired(ours, g)) is not None]
+    parts = [f"{signed(d.spread.mean)} against {d.reference}" for d in found]
+    place = ranked.index(ours) + 1
+    return [
+        f"{ours.label} does not come first: it is number {place} of {len(ranked)} by mean macro-F1"
+        f"{', with mean paired differences of ' + enumerated(parts) if parts else ''}."
+    ]
+
+
+def _last(ranked: Sequence[Group]) -> list[str]:
+    """Where the choice of the epoch changes who is first, say so."""
+    means = {g.label: Spread(tuple(run.last.macro_f1 for run in g.runs)).mean for g in ranked}
+    first = max(means, key=lambda label: means[label])
+    if means[first] == means[ranked[0].label]:
+        return []
+    return [
+        f"At the last epoch, instead of the best by validation, {first} has the highest mean macro-F1 "
+        f"({decimal(means[first])}; {ranked[0].label} {decimal(means[ranked[0].label])})."
+    ]
+
+
+def _sentence(difference: Difference, start: str) -> str:
+    values = difference.spread.values
+    if len(values) == 1:
+        return f"{start}{signed(values[0])}, with one seed, which cannot tell a lead from chance."
+    points = f" ({', '.join(signed(v) for v in values)})" if len(values) <= 10 else ""
+    text = f"{start}mean paired difference {signed(difference.spread.mean)}, n = {len(values)} seeds{points}"
+    if bounds := difference.spread.interval:
+        inside = "includes" if difference.within_spread else "does not include"
+        return f"{text}; 95% interval {interval(bounds)}, which {inside} 0."
+    return f"{text}; {_agreement(difference)}."
+
+
+def _agreement(difference: Difference) -> str:
+    values, sd = difference.spread.values, difference.spread.sd or 0.0
+    if min(values) <= 0 <= max(values):
+        return "the seeds disagree on the sign" if min(values) < 0 < max(values) else "not every seed differs"
+    side = "above" if difference.spread.mean > 0 else "below"
+    if difference.within_spread:
+        return f"{side} 0 with every seed, yet no larger than its standard deviation of {decimal(sd)}"
+    return f"{side} 0 with every seed"
+
+
+def _limits(variant: Variant) -> list[str]:
+    n = len(variant.keys)
+    if n < ENOUGH_SEEDS:
+        text = (
+            f"With fewer than {ENOUGH_SEEDS} seeds no interval is given: it would suggest more certainty than there is."
+        )
+    else:
+        text = "The intervals are Student's, of the paired differences, and not corrected for several comparisons."
+    return [text, *_varied(variant)] if n > 1 else [text]
+
+
+def _varied(variant: Variant) -> list[str]:
+    """What differs from seed to seed, and so is in the spread."""
+    drawn = len({data_seed for _, data_seed in variant.keys}) > 1
+    validation = any(run.part != "test" for run in variant.runs)
+    what = (
+        "the choice of training and validation images, the first weights and the order of images vary"
+        if drawn
+        else "the first weights and the order of images vary, the data does not"
+    )
+    held = (
+        "" if validation else "; the test images are the same, so the spread leaves out what other test images would do"
+    )
+    return [f"From seed to seed {what}{held}."]

@@ -1,0 +1,115 @@
+"""Attacks and evaluations leave no trace on the network or on anyone's random numbers."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from small import Awkward, image_set
+
+import underdog as ud
+
+
+def snapshot(who: ud.Learner) -> list[object]:
+    """Everything a refresh must leave bit-identical."""
+    model = who.model
+    moments, plain = who.optimizer_state()
+    return [
+        [(k, v.clone()) for k, v in model.state_dict().items()],
+        [(k, id(v)) for k, v in model.named_buffers()],
+        [m.training for m in model.modules()],
+        [(p.requires_grad, None if p.grad is None else p.grad.clone(), id(p.grad)) for p in model.parameters()],
+        sorted((k, v.clone()) for k, v in moments.items()),
+        plain,
+        torch.get_rng_state(),
+        np.random.get_state()[1].copy(),  # noqa: NPY002
+        random.getstate(),
+        torch.is_grad_enabled(),
+    ]
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)  # type: ignore[arg-type]
+    if isinstance(a, np.ndarray):
+        return bool((a == b).all())
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))  # type: ignore[arg-type]
+    return a == b
+
+
+def trained(fails: bool = False) -> ud.Learner:
+    """A learner with moments, gradients and mixed flags."""
+    who = ud.Learner(Awkward(), 3)
+    who.step(torch.rand(8, 1, 16, 16), torch.arange(8) % 3)
+    who.model.fails = fails
+    return who
+
+
+ACTIONS = {
+    "aos": lambda who: ud.aos(0.1, 1).refresh(
+        ud.aos(0.1, 1).start(ud.Epoch.of(image_set((9, 2, 2))), ud.RandomStreams(0)), 0, who, ud.RandomStreams(0)
+    ),
+    "noise": lambda who: ud.RandomSign(0.1)(who, torch.rand(4, 1, 16, 16), torch.zeros(4).long(), np.random.default_rng(0)),
+    "fgsm": lambda who: ud.FGSM(0.1)(who, torch.rand(4, 1, 16, 16), torch.zeros(4).long(), np.random.default_rng(0)),
+    "evaluate": lambda who: ud.evaluate(who, image_set((4, 4, 4))),
+    "logits": lambda who: who.logits(torch.rand(4, 1, 16, 16)),
+}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_no_trace(action: str, fails: bool) -> None:
+    who, state = trained(fails), torch.get_rng_state()
+    x = torch.rand(1)  # the actions above draw their inputs from the global state: give it back
+    torch.set_rng_state(state)
+    before = snapshot(who)
+    if fails and action != "noise":
+        with pytest.raises(RuntimeError, match="broke"):
+            ACTIONS[action](who)
+    else:
+        ACTIONS[action](who)
+    after = snapshot(who)
+    if action in ("noise", "fgsm", "logits"):
+        before[6] = after[6] = None
+        assert len(x)
+    assert [n for n, (a, b) in enumerate(zip(before, after, strict=True)) if not same(a, b)] == []
+
+
+@pytest.mark.parametrize("action", ["fgsm", "logits"])
+def test_the_global_random_state_is_untouched_by_a_network_that_draws(action: str) -> None:
+    who, x = trained(), torch.rand(4, 1, 16, 16)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    if action == "fgsm":
+        who.gradient(x, lambda z: z.sum(1))
+    else:
+        who.logits(x)
+    assert same(list(before), [torch.get_rng_state(), np.random.get_state()[1], random.getstate()])  # noqa: NPY002
+
+
+def test_inputs_are_left_alone_even_by_an_in_place_first_layer() -> None:
+    who, x = trained(), torch.rand(4, 1, 16, 16) - 0.5
+    before = x.clone()
+    who.gradient(x, lambda z: z.sum(1))
+    assert torch.equal(x, before)
+    assert x.grad is None
+
+
+def test_training_keeps_frozen_parts_frozen_and_the_callers_random_state() -> None:
+    model = Awkward()
+    frozen = {k: v.clone() for k, v in model.frozen.state_dict().items()}
+    split = ud.Split(image_set((20, 4, 4)), image_set((3, 3, 3), seed=1), image_set((3, 3, 3), seed=2))
+    state = torch.get_rng_state()
+    ud.fit(model, ud.Method(ud.aos(0.1, 0.5)), split, ud.Hyperparameters(epochs=2, batch=8))
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(v, model.frozen.state_dict()[k]) for k, v in frozen.items())
+    assert not model.frozen.training
+    assert model.bn.training
+
+
+def test_a_model_in_evaluation_mode_as_a_whole_is_put_into_training_mode() -> None:
+    model = Awkward().eval()
+    ud.Learner(model, 3)
+    assert model.bn.training
