@@ -1,0 +1,26 @@
+"""Every example runs, and so does the README's."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_example(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", [str(path), "1"])
+    runpy.run_path(str(path), run_name="__main__")
+    assert "macro-F1" in capsys.readouterr().out
+
+
+def test_the_readmes_program(capsys: pytest.CaptureFixture[str]) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert "epochs=20" in program
+    exec(program.replace("epochs=20", "epochs=1"), {})
+    assert re.match(r"0\.\d+ \[", capsys.readouterr().out)
