@@ -19,6 +19,7 @@ from underdog.data.sources import Source, load
 from underdog.errors import InputError, unknown
 from underdog.names import ALTERING, DEVICES, METHODS
 from underdog.report import write_report
+from underdog.report.summary import eps_text
 from underdog.report.tables import text_table
 from underdog.run.compare import comparison, plan
 from underdog.run.execute import execute, finished
@@ -80,7 +81,7 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
 
 def one(spec: RunSpec, source: Source, out: Path, on: str, seconds: float) -> dict[str, Any]:
     """Carry out a run and say a line about it."""
-    name = f"{spec.method} seed {spec.seed}" if not spec.tuning else f"eps {spec.eps or 0:.4f}"
+    name = f"{spec.method} seed {spec.seed}" if not spec.tuning else f"eps {eps_text(spec.eps or 0)}"
     if done := finished(out / spec.id, spec):
         say(f"{name}: finished before")
         return done
@@ -108,7 +109,7 @@ def with_eps(
         f"{cost.done} of them done, about {duration(cost.seconds)} for the others"
     )
     eps = choose_eps(spec, source, out, run)
-    say(f"eps = {eps * 255:g}/255 has the highest validation macro-F1")
+    say(f"eps = {eps_text(eps)} has the highest validation macro-F1")
     return replace(spec, eps=eps)
 
 

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import gzip
-import io
 import struct
-import tarfile
-import warnings
-import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from underdog.data.archive import Member, open_members
+from underdog.data.decode import Size, decode
 from underdog.data.images import ImageSet
 from underdog.errors import InputError, unknown
 
 __all__ = ["Source", "load"]
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 #: What the parts of a split layout may be called.
 PARTS = {
     "train": "train",
@@ -43,12 +37,7 @@ IDX = {
     part: (f"{name}-images-idx3-ubyte", f"{name}-labels-idx1-ubyte")
     for part, name in (("train", "train"), ("test", "t10k"))
 }
-#: Images of different sizes, or larger than this, need a size to be brought to.
-LARGEST = 256
-#: Encoded images waiting to be decoded, at most.
-WAITING = 512
 
-Size = tuple[int, int]
 Progress = Callable[[int], object]
 
 
@@ -74,14 +63,6 @@ class Source:
         """128 bits of a hash of everything in the source but its name."""
         parts = [p.fingerprint if p else "" for p in (self.train, self.val, self.test)]
         return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file of a source: its path inside, and how to get its bytes."""
-
-    path: PurePosixPath
-    read: Callable[[], bytes]
 
 
 def load(
@@ -111,42 +92,10 @@ def load(
         if path.parent == Path() and not path.suffix:
             raise unknown("source (no such folder or file either)", str(source), ["digits"])
         raise InputError(f"source {str(source)!r}: no such folder or file")
-    with _members(path) as members:
+    with open_members(path) as members:
         if any(_idx_name(m.path) for m in members):
             return _idx(path.name, members, size)
         return _folders(path.name, members, size, skip_corrupt, progress)
-
-
-@contextmanager
-def _members(path: Path) -> Iterator[list[Member]]:
-    """The files below a folder or in an archive, without the macOS and hidden ones. Nothing is unpacked to disk."""
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        yield _visible(Member(PurePosixPath(*p.relative_to(path).parts), p.read_bytes) for p in files)
-        return
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as z:
-                infos = [i for i in z.infolist() if not i.is_dir()]
-                yield _visible(Member(PurePosixPath(i.filename), partial(z.read, i)) for i in infos)
-        elif tarfile.is_tarfile(path):
-            with tarfile.open(path) as tar:
-                # Compressed archives can only be read from front to back: members keep the archive's order.
-                files_in = [i for i in tar.getmembers() if i.isfile()]
-                yield _visible(Member(PurePosixPath(i.name), partial(_extract, tar, i)) for i in files_in)
-        else:
-            raise InputError(f"source {str(path)!r} is neither a folder nor an archive ({', '.join(ARCHIVE_SUFFIXES)})")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise InputError(f"source {str(path)!r} cannot be read: {error}") from error
-
-
-def _extract(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(info)
-    return b"" if file is None else file.read()
-
-
-def _visible(members: Iterable[Member]) -> list[Member]:
-    return [m for m in members if not any(part.startswith((".", "__MACOSX")) for part in m.path.parts)]
 
 
 # Digits
@@ -232,33 +181,26 @@ def _folders(name: str, members: list[Member], size: Size | None, skip_corrupt: 
         raise InputError(
             f"source {name!r} has images of one class only ({classes[0]!r}); at least two folders are needed"
         )
-    decoded, corrupt = _decode(files, size, skip_corrupt, progress)
+    decoded, corrupt = decode([f.member for f in files], size, skip_corrupt, progress)
     if corrupt:
-        notes.append(
-            f"{len(corrupt)} corrupt files were left out: {', '.join(corrupt[:5])}{' ...' if len(corrupt) > 5 else ''}"
-        )
-    colour = any(p.ndim == 3 for _, p in decoded)
-    shapes = Counter((p.shape[1], p.shape[0]) for _, p in decoded)
-    if len(shapes) > 1 or max(max(shapes)) > LARGEST:
-        most = ", ".join(f"{w}x{h} ({n})" for (w, h), n in shapes.most_common(3))
-        raise InputError(
-            f"source {name!r} has images of {len(shapes)} sizes, such as {most}: say which to bring them to, such as --size 64"
-        )
+        some = ", ".join(corrupt[:5]) + (" ..." if len(corrupt) > 5 else "")
+        notes.append(f"{len(corrupt)} corrupt files were left out: {some}")
+    channels = 3 if any(p is not None and p.ndim == 3 for p in decoded) else 1
 
     def collect(part: str) -> ImageSet | None:
-        own = sorted(((f, p) for f, p in decoded if f.part == part), key=lambda pair: pair[0].member.path)
-        if not own:
+        at = [n for n, f in enumerate(files) if f.part == part and decoded[n] is not None]
+        if not at:
             return None
-        pixels = [
-            np.moveaxis(np.broadcast_to(p if p.ndim == 3 else p[..., None], (*p.shape[:2], 3)), 2, 0)
-            if colour
-            else p[None]
-            for _, p in own
-        ]
-        labels = torch.tensor([classes.index(f.label) for f, _ in own])
-        return ImageSet(
-            torch.from_numpy(np.stack(pixels)), labels, classes, items=np.array([str(f.member.path) for f, _ in own])
-        )
+        at.sort(key=lambda n: files[n].member.path)
+        own: npt.NDArray[np.uint8] | None = None
+        for row, n in enumerate(at):
+            pixels = decoded[n]
+            decoded[n] = None  # so that the images are in memory once, not twice
+            if pixels is not None:
+                own = np.empty((len(at), channels, *pixels.shape[:2]), np.uint8) if own is None else own
+                own[row] = np.moveaxis(pixels, 2, 0) if pixels.ndim == 3 else pixels
+        labels = torch.tensor([classes.index(files[n].label) for n in at])
+        return ImageSet(torch.from_numpy(own), labels, classes, items=np.array([str(files[n].member.path) for n in at]))
 
     train = collect("train") or collect("")
     if train is None:
@@ -287,55 +229,3 @@ def _check_classes(name: str, train: ImageSet) -> None:
             raise InputError(f"source {name!r}: class {label!r} has no training image")
     if len(train.classes) < 2:
         raise InputError(f"source {name!r} has one class only")
-
-
-def _decode(
-    files: list[Labelled], size: Size | None, skip_corrupt: bool, progress: Progress
-) -> tuple[list[tuple[Labelled, npt.NDArray[np.uint8]]], list[str]]:
-    """The pixels of every file, (H, W) or (H, W, 3), and the names of those that have none."""
-    decoded, corrupt = [], []
-    with ThreadPoolExecutor() as pool:
-        for at in range(0, len(files), WAITING):
-            part = files[at : at + WAITING]
-            # Read here, in the archive's order; decode there, where Pillow lets go of the interpreter.
-            for file, result in zip(
-                part, pool.map(lambda d: _pixels(d, size), [f.member.read() for f in part]), strict=True
-            ):
-                if isinstance(result, str):
-                    if not skip_corrupt:
-                        raise InputError(
-                            f"{file.member.path} cannot be decoded: {result} (--skip-corrupt leaves such files out)"
-                        )
-                    corrupt.append(str(file.member.path))
-                else:
-                    decoded.append((file, result))
-            progress(len(part))
-    return decoded, corrupt
-
-
-def _pixels(data: bytes, size: Size | None) -> npt.NDArray[np.uint8] | str:
-    """An encoded image as uint8 (H, W) or (H, W, 3), upright; or why there is none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                # For a JPEG, decode no more than twice the size that is wanted.
-                if size is not None:
-                    image.draft(None, (2 * size[1], 2 * size[0]))
-                image.load()
-                upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):
-            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
-        upright = upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB")
-        if size is not None:
-            upright = ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC)
-        return np.asarray(upright)
-    except (
-        OSError,
-        UnidentifiedImageError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombWarning,
-        Image.DecompressionBombError,
-    ) as error:
-        return str(error) or type(error).__name__

@@ -57,26 +57,27 @@ def hold_out(
     if not 0 < fraction < 1:
         raise InputError(f"the {part} fraction must be in (0, 1), not {fraction}")
     labels, counts = images.labels.numpy(), images.counts
-    every = np.arange(len(images)) if images.groups is None else np.unique(images.groups, return_inverse=True)[1]
-    order = np.argsort(every, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(every[order])) + 1)
-    undecided, held = np.ones(len(members), dtype=bool), np.zeros(len(images), dtype=bool)
+    group = np.arange(len(images)) if images.groups is None else np.unique(images.groups, return_inverse=True)[1]
+    held = np.zeros(group.max(initial=-1) + 1, dtype=bool)  # by group
+    undecided = ~held
     for k in sorted(range(len(counts)), key=lambda k: (counts[k], k)):
-        mine = np.unique(every[labels == k])
-        wanted = max(1, round(fraction * counts[k]))
-        for group in rng.permutation(mine[undecided[mine]]):
-            here = held[labels == k].sum()
-            # A large group may overshoot: take it only if that ends nearer to the wanted number.
-            if here and here + (labels[members[group]] == k).sum() - wanted > wanted - here:
-                continue
+        sizes = np.bincount(group[labels == k], minlength=len(held))  # images of this class in each group
+        mine = np.flatnonzero(sizes)
+        wanted, here = max(1, round(fraction * counts[k])), sizes[held].sum()
+        for g in rng.permutation(mine[undecided[mine]]):
             if here >= wanted:
                 break
-            held[members[group]] = True
+            # A large group may overshoot: take it only if that ends nearer to the wanted number.
+            if here and here + sizes[g] - wanted > wanted - here:
+                continue
+            held[g] = True
+            here += sizes[g]
         undecided[mine] = False
-        if held[labels == k].all() or not held[labels == k].any():
+        if here in (0, counts[k]):
             what = "image" if images.groups is None else "group"
             raise InputError(
                 f"class {images.classes[k]!r} has {len(mine)} {what}{'s' * (len(mine) != 1)}: nothing would be left for "
                 f"{part if len(mine) < 2 else 'training'}; every class needs at least one {what} in each part"
             )
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    chosen = held[group]
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
