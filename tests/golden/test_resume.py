@@ -108,3 +108,20 @@ def test_the_best_epoch_is_the_first_with_the_highest_validation_macro_f1(split:
     with torch.no_grad():
         logits = net(ud.to_unit(split.test.images).contiguous(memory_format=torch.channels_last))
     assert torch.allclose(logits, torch.from_numpy(history.test.logits), atol=1e-4)
+
+
+def test_of_equal_epochs_the_first_is_the_best(split: ud.Split) -> None:
+    still = ud.Hyperparameters(epochs=3, lr=1e-12)  # too slow to change any answer
+    history = ud.fit(nn.Sequential(nn.Flatten(), nn.Linear(256, 10)), ud.Method(), split, still)
+    assert len({r.val.macro_f1 for r in history.records}) == 1
+    assert history.best_epoch == 0
+
+
+def test_what_a_network_draws_depends_on_the_runs_seed_and_not_on_the_callers_random_state(split: ud.Split) -> None:
+    logits = []
+    for state in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(state)
+            history = ud.fit(network(), ud.Method(), split, ud.Hyperparameters(epochs=2, batch=32))
+        logits.append(history.last_epoch_test.logits)
+    assert (logits[0] == logits[1]).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import torch
 from torch import nn
@@ -26,7 +28,7 @@ def learner(classes: int, shape: tuple[int, int, int] = (1, 16, 16), seed: int =
 
 
 class Awkward(nn.Module):
-    """BatchNorm, Dropout, a frozen layer, an in-place first layer, mixed flags, a buffer that changes in eval mode."""
+    """BatchNorm, Dropout, a frozen layer, an in-place first layer, mixed flags, buffers and flags that change in eval mode."""
 
     def __init__(self, classes: int = 3, fails: bool = False) -> None:
         super().__init__()
@@ -44,7 +46,10 @@ class Awkward(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         self.calls = self.calls + 1  # a new tensor in the place of the registered one
-        torch.rand(3), np.random.rand(3)  # noqa: NPY002
+        torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002
+        if not self.training:  # as code that freezes layers while it looks may do
+            self.conv.bias.requires_grad_(False)
+            self.conv.bias.grad = None
         x = self.frozen(self.bn(self.conv(self.first(x))))
         if self.fails:
             raise RuntimeError("the network broke")
