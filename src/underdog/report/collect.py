@@ -264,8 +264,11 @@ def _check_gallery(gallery: Gallery, run: Run) -> None:
     _require(all(bool(((part >= 0) & (part <= 1 + 1e-5)).all()) for part in answers), "values outside [0, 1]")
 
 
-def tuning_runs(runs: Iterable[Run]) -> tuple[Run, ...]:
+def tuning_runs(runs: Iterable[Run]) -> Collected:
     """The runs that chose eps on validation, from the ``tuning`` folders beside these runs; often none."""
     homes = sorted({run.folder.parent for run in runs if run.folder is not None})
-    found = [_read(path.parent)[0] for home in homes for path in sorted(home.glob("tuning/*/result.json"))]
-    return tuple(run for run in found if run is not None and run.spec.tuning)
+    found = [_read(path.parent) for home in homes for path in sorted(home.glob("tuning/*/result.json"))]
+    return Collected(
+        tuple(run for run, _ in found if run is not None and run.spec.tuning),
+        tuple(replace(aside, name=f"tuning/{aside.name}") for _, asides in found for aside in asides),
+    )

@@ -228,6 +228,7 @@ def _search(group: Group, tuning: Iterable[Run]) -> Search:
     spec = group.runs[0].spec
     setting = f"eps = {eps_text(spec.eps or 0.0)}, tau = {spec.tau:g}"
     runs = sorted((r for r in tuning if r.spec.tau == spec.tau), key=lambda r: r.spec.eps or 0.0)
+    runs = [r for r in runs if r.spec.method == spec.method] or runs  # one search may serve both methods
     if not runs:
         return Search(f"{setting}; eps was given when the runs were started, and no search for it lies beside them.")
     best = max(runs, key=lambda r: r.best.macro_f1).spec

@@ -25,7 +25,17 @@ from underdog.report.facts import (
     updates_remark,
 )
 from underdog.report.images import Pictures, pictures
-from underdog.report.perclass import Confusion, Mistakes, Recalls, Sizes, class_sizes, confusions, mistakes, recalls
+from underdog.report.perclass import (
+    Confusion,
+    Mistakes,
+    Recalls,
+    Sizes,
+    class_sizes,
+    confusions,
+    matrix_width,
+    mistakes,
+    recalls,
+)
 from underdog.report.plots import Dots, Lines, Style, curve_plot, dot_plot, styles
 from underdog.report.summary import Difference, Group, Variant, paired, variants
 from underdog.report.verdict import REFERENCES, Verdict, verdict
@@ -42,6 +52,10 @@ class Versus:
     reference: str
     figure: Markup
     differences: tuple[Difference, ...]
+
+    @property
+    def intervals(self) -> bool:
+        return any(d.spread.interval is not None for d in self.differences)
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,7 @@ class Section:
     classes: tuple[str, ...]
     curves: tuple[Markup, ...]
     confusions: tuple[Confusion, ...]
+    matrix_width: float
     mistakes: tuple[Mistakes, ...]
     sizes: Sizes
     galleries: tuple[Pictures, ...]
@@ -93,8 +108,8 @@ def write_report(folders: Sequence[Path], output: Path) -> None:
 def _page(folders: Sequence[Path]) -> str:
     collected = collect(folders)
     found, tuning = variants(collected.runs), tuning_runs(collected.runs)
-    made = [_section(v, f"v{i}", found, tuning) for i, v in enumerate(found)]
-    asides = (*collected.asides, *(aside for _, own in made for aside in own))
+    made = [_section(v, f"v{i}", found, tuning.runs) for i, v in enumerate(found)]
+    asides = (*collected.asides, *tuning.asides, *(aside for _, own in made for aside in own))
     environment = Environment(
         loader=PackageLoader("underdog", "report"),
         autoescape=True,
@@ -121,7 +136,7 @@ def _section(
         seeds=len(variant.keys),
         verdict=verdict(variant),
         styles=looks,
-        methods=tuple(Fact(g.label, METHODS[g.method]) for g in variant.groups),
+        methods=tuple(Fact(m, METHODS[m]) for m in dict.fromkeys(g.method for g in variant.groups)),
         overview=_overview(variant, looks, name),
         best=scores(variant),
         last=scores(variant, last=True),
@@ -132,6 +147,7 @@ def _section(
         classes=variant.classes,
         curves=_curves(variant, looks, name),
         confusions=confusions(variant),
+        matrix_width=matrix_width(variant.classes),
         mistakes=mistakes(variant),
         sizes=class_sizes(variant),
         galleries=tuple(gallery for gallery, _ in shown if gallery is not None),

@@ -21,6 +21,7 @@ __all__ = [
     "Sizes",
     "class_sizes",
     "confusions",
+    "matrix_width",
     "mistakes",
     "recalls",
 ]
@@ -28,7 +29,7 @@ __all__ = [
 #: With more classes than this a matrix is not readable, and the rare classes' commonest mistakes are listed.
 LARGEST_MATRIX = 20
 #: Rare classes listed there, at most, and mistakes for each.
-LISTED, MISTAKES = 40, 4
+LISTED, MISTAKES = 40, 3
 #: Shares below this are left blank in a matrix.
 SMALLEST_SHARE = 0.005
 
@@ -79,11 +80,20 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What a method said of the images of a class: the share that is right, and its commonest mistakes."""
+
+    name: str
+    recall: Cell
+    mistakes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Mistakes:
-    """One method's answers to images of rare classes: recall, and what they were taken for most often."""
+    """One method's answers to images of the rare classes."""
 
     label: str
-    rows: tuple[ClassRow, ...]
+    rows: tuple[Answers, ...]
 
 
 @dataclass(frozen=True)
@@ -158,6 +168,11 @@ def confusions(variant: Variant) -> tuple[Confusion, ...]:
     return tuple(Confusion(group.label, rows(_total(group))) for group in variant.groups)
 
 
+def matrix_width(classes: tuple[str, ...]) -> float:
+    """About how wide a matrix with its row names is on the page, in rem."""
+    return round(1.5 + 1.95 * len(classes) + 0.45 * min(max(map(len, classes)), 17), 1)
+
+
 def mistakes(variant: Variant) -> tuple[Mistakes, ...]:
     """The rare classes' rows of matrices that are too large to show, over the seeds where each class is rare."""
     if len(variant.classes) <= LARGEST_MATRIX:
@@ -166,13 +181,13 @@ def mistakes(variant: Variant) -> tuple[Mistakes, ...]:
     return tuple(Mistakes(g.label, tuple(_mistakes(g, k, variant) for k in rare)) for g in variant.groups)
 
 
-def _mistakes(group: Group, k: int, variant: Variant) -> ClassRow:
+def _mistakes(group: Group, k: int, variant: Variant) -> Answers:
     counted = [run.best.confusion[k] for run in group.runs if k in run.minority]
     row: npt.NDArray[np.int64] = np.sum(counted, axis=0) if counted else np.zeros(len(variant.classes), dtype=np.int64)
     others = [int(j) for j in np.argsort(-row, kind="stable") if j != k and row[j] > 0]
-    said = tuple(Cell(f"{variant.classes[j]} {100 * row[j] / row.sum():.0f}%") for j in others[:MISTAKES])
+    said = tuple((variant.classes[j], f"{100 * row[j] / row.sum():.0f}%") for j in others[:MISTAKES])
     recall = Cell(f"{100 * row[k] / row.sum():.0f}", float(row[k] / row.sum())) if row.sum() else Cell(MISSING)
-    return ClassRow(variant.classes[k], rare_in(variant, k), (recall, *said))
+    return Answers(variant.classes[k], recall, said)
 
 
 def class_sizes(variant: Variant) -> Sizes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 __all__ = ["Dots", "Lines", "Style", "curve_plot", "dot_plot", "styles"]
 
@@ -27,6 +28,7 @@ SETTINGS: dict[Any, Any] = {
     "font.size": 9.5,
     "text.parse_math": False,
     "text.color": INK,
+    "axes.facecolor": "none",
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
@@ -128,7 +130,7 @@ def dot_plot(rows: Sequence[Dots], xlabel: str, name: str, alt: str, zero: bool 
         alt: what a reader who cannot see the figure is told.
         zero: whether to draw a line at 0.
     """
-    with mpl.rc_context(SETTINGS):
+    with _look():
         figure = Figure(figsize=(WIDTH, 0.75 + 0.34 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         if zero:
@@ -144,6 +146,15 @@ def dot_plot(rows: Sequence[Dots], xlabel: str, name: str, alt: str, zero: bool 
         axes.set_axisbelow(True)
         axes.set_xlabel(xlabel)
         return _svg(figure, name, alt)
+
+
+@contextmanager
+def _look() -> Iterator[None]:
+    """The page's settings, and for the rest matplotlib's own, whatever the user's are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(SETTINGS)
+        yield
 
 
 def _row(axes: Axes, y: int, row: Dots) -> None:
@@ -162,7 +173,7 @@ def curve_plot(methods: Sequence[Lines], ylabel: str, name: str, alt: str, log: 
 
     Arguments as ``dot_plot``; ``log`` asks for a logarithmic scale, which values of 0 do without.
     """
-    with mpl.rc_context(SETTINGS):
+    with _look():
         figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
         axes = figure.add_subplot()
         for lines in methods:
@@ -173,10 +184,9 @@ def curve_plot(methods: Sequence[Lines], ylabel: str, name: str, alt: str, log: 
                 axes.plot(epochs, seed, marker=marker, color=lines.style.colour, linewidth=0.6, alpha=0.3)
             mean = values.mean(0)
             axes.plot(epochs, mean, marker=marker, color=lines.style.colour, linestyle=lines.style.line, linewidth=1.6)
-        if log and min(values for lines in methods for seed in lines.values for values in seed) > 0:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-            axes.yaxis.set_minor_formatter(NullFormatter())
+        everything = np.concatenate([np.ravel(lines.values) for lines in methods])
+        if log and everything.min() > 0:
+            _log_scale(axes, everything.max() / everything.min())
             ylabel += ", log scale"
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid()
@@ -184,6 +194,15 @@ def curve_plot(methods: Sequence[Lines], ylabel: str, name: str, alt: str, log: 
         axes.set_xlabel("epoch")
         axes.set_ylabel(ylabel)
         return _svg(figure, name, alt)
+
+
+def _log_scale(axes: Axes, ratio: float) -> None:
+    """Plain numbers on a logarithmic y axis; also 2 and 5 where it spans less than two decades."""
+    plain = FuncFormatter(lambda y, _: f"{y:g}")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(plain)
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes.yaxis.set_minor_formatter(plain if ratio < 100 else NullFormatter())
 
 
 def _svg(figure: Figure, name: str, alt: str) -> Markup:

@@ -35,8 +35,7 @@ def text_table(results: Sequence[Mapping[str, Any]]) -> str:
         for row in table
     ]
     part = " and ".join(sorted({run.part for run in runs}))
-    text = "\n".join([*lines, f"({part} images, best epoch by validation macro-F1; mean ± SD over n seeds)"])
-    return text.translate(ASCII)
+    return "\n".join([*lines, f"({part} images, best epoch by validation macro-F1; mean +/- SD over n seeds)"])
 
 
 def _setting(run: Run) -> tuple[str, float | None, float | None]:
@@ -45,7 +44,7 @@ def _setting(run: Run) -> tuple[str, float | None, float | None]:
 
 def _row(group: Group, ros: Group | None) -> tuple[str, ...]:
     against = paired(group, ros) if ros is not None and group is not ros else None
-    return (
+    cells = (
         group.label,
         str(len(group.runs)),
         spread(group.macro_f1),
@@ -54,3 +53,4 @@ def _row(group: Group, ros: Group | None) -> tuple[str, ...]:
         thousands(Spread(tuple(float(run.updates) for run in group.runs)).mean),
         MISSING if against is None else spread(against.spread, sign=True),
     )
+    return tuple(cell.translate(ASCII) for cell in cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -57,7 +58,7 @@ def _on_common_seeds(variant: Variant) -> tuple[Variant, list[str]]:
 def _alone(group: Group) -> Verdict:
     f1 = group.macro_f1
     return Verdict(
-        f"{group.label} has a {_of(f1.n)}, of {decimal(f1.mean)}",
+        f"{group.label} has a macro-F1 of {decimal(f1.mean)}{' with one seed' if f1.n == 1 else f' in the mean of {f1.n} seeds'}",
         ("No other method was run on this problem, so there is nothing to compare it with.",),
     )
 
@@ -89,10 +90,7 @@ def _against_references(best: Group, variant: Variant) -> list[str]:
     references = [g for name in REFERENCES if (g := variant.group(name)) is not None and g is not best]
     missing = [name for name in REFERENCES if variant.group(name) is None]
     found = [d for g in references if (d := paired(best, g)) is not None]
-    return [
-        *(_sentence(d, f"Against {_the(d.reference)}: ") for d in found),
-        *(f"{name} was not run." for name in missing),
-    ]
+    return [*map(_sentence, found), *(f"{name} was not run." for name in missing)]
 
 
 def _next(ranked: Sequence[Group]) -> list[str]:
@@ -100,19 +98,17 @@ def _next(ranked: Sequence[Group]) -> list[str]:
     if second.method in REFERENCES or best.macro_f1.mean == second.macro_f1.mean:
         return []
     found = paired(best, second)
-    return [_sentence(found, f"Against {second.label}, the next: ")] if found else [f"The next is {second.label}."]
+    return [_sentence(found, ", the next")] if found else [f"The next is {second.label}."]
 
 
 def _aos(ranked: Sequence[Group], variant: Variant) -> list[str]:
     """Where AOS is not first, say so, and by how much."""
-    if ranked[0].method == "aos":
-        return []
     ours = next((g for g in ranked if g.method == "aos"), None)
-    if ours is None:
+    if ours is None or ours.macro_f1.mean == ranked[0].macro_f1.mean:
         return []
     others = {g.label: g for g in (ranked[0], *filter(None, map(variant.group, REFERENCES)))}.values()
     found = [d for g in others if (d := paired(ours, g)) is not None]
-    parts = [f"{signed(d.spread.mean)} against {d.reference}" for d in found]
+    parts = [f"{signed(d.spread.mean)} against {_the(d.reference)}" for d in found]
     place = ranked.index(ours) + 1
     return [
         f"{ours.label} does not come first: it is number {place} of {len(ranked)} by mean macro-F1"
@@ -132,7 +128,8 @@ def _last(ranked: Sequence[Group]) -> list[str]:
     ]
 
 
-def _sentence(difference: Difference, start: str) -> str:
+def _sentence(difference: Difference, remark: str = "") -> str:
+    start = f"{difference.label} against {_the(difference.reference)}{remark}: "
     values = difference.spread.values
     if len(values) == 1:
         return f"{start}{signed(values[0])}, with one seed, which cannot tell a lead from chance."
@@ -155,26 +152,37 @@ def _agreement(difference: Difference) -> str:
 
 
 def _limits(variant: Variant) -> list[str]:
-    n = len(variant.keys)
-    if n < ENOUGH_SEEDS:
-        text = (
-            f"With fewer than {ENOUGH_SEEDS} seeds no interval is given: it would suggest more certainty than there is."
-        )
-    else:
-        text = "The intervals are Student's, of the paired differences, and not corrected for several comparisons."
-    return [text, *_varied(variant)] if n > 1 else [text]
+    n, tested = len(variant.keys), variant.runs[0].part == "test"
+    few = f"With fewer than {ENOUGH_SEEDS} seeds no interval is given: it would suggest more certainty than there is."
+    enough = "The intervals are Student's, of the paired differences, and not corrected for several comparisons."
+    return [
+        *(
+            []
+            if tested
+            else ["These are scores on the validation images by which the epoch was chosen, so they are too high."]
+        ),
+        *_hindsight(variant),
+        few if n < ENOUGH_SEEDS else enough,
+        *([_varied(variant, tested)] if n > 1 else []),
+    ]
 
 
-def _varied(variant: Variant) -> list[str]:
+def _hindsight(variant: Variant) -> list[str]:
+    """A method that appears with several eps or tau has more chances to be first."""
+    times = Counter(group.method for group in variant.groups)
+    several = [method for method in times if times[method] > 1]
+    verb = "is" if len(several) == 1 else "are"
+    text = f"{enumerated(several)} {verb} here with several settings; to pick the best of them by these images flatters it."
+    return [text] if several else []
+
+
+def _varied(variant: Variant, tested: bool) -> str:
     """What differs from seed to seed, and so is in the spread."""
     drawn = len({data_seed for _, data_seed in variant.keys}) > 1
-    validation = any(run.part != "test" for run in variant.runs)
     what = (
-        "the choice of training and validation images, the first weights and the order of images vary"
+        "the first weights, the order of images and whatever is drawn of the data vary"
         if drawn
         else "the first weights and the order of images vary, the data does not"
     )
-    held = (
-        "" if validation else "; the test images are the same, so the spread leaves out what other test images would do"
-    )
-    return [f"From seed to seed {what}{held}."]
+    held = "; the test images are the same, so the spread leaves out what other test images would do" if tested else ""
+    return f"From seed to seed {what}{held}."

@@ -1,0 +1,117 @@
+"""Run folders that look finished, without any training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from underdog.metrics import Metrics
+from underdog.names import ALTERING
+from underdog.run.spec import RunSpec
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    'a"b',
+    "$x_1$",
+    "日本",
+    "very" * 60,
+    "'><img src=x onerror=alert(1)>",
+    "{{ 7 * 7 }}",
+)
+SKILL = {"baseline": 0.7, "rus": 0.6, "ros": 0.75, "smote": 0.77, "noise": 0.78, "aos": 0.82}
+
+
+def confusion_of(rng: np.random.Generator, support: Sequence[int], skill: float) -> np.ndarray:
+    """(K, K) counts in which about a share ``skill`` of every class is right."""
+    k = len(support)
+    chances = np.full((k, k), (1 - skill) / max(k - 1, 1))
+    np.fill_diagonal(chances, skill)
+    return np.array([rng.multinomial(n, row) for n, row in zip(support, chances, strict=True)])
+
+
+def write_run(
+    out: Path,
+    method: str,
+    seed: int = 0,
+    classes: Sequence[str] = ("cat", "dog", "owl"),
+    minority: Sequence[str] | None = None,
+    shape: tuple[int, int, int] = (1, 8, 8),
+    skill: float | None = None,
+    confusion: np.ndarray | None = None,
+    notes: Sequence[str] = (),
+    source: str = "toy",
+    updates: int = 40,
+    gallery: bool = False,
+    **settings: Any,
+) -> Path:
+    """A folder with ``result.json``, ``epochs.jsonl`` and, if asked for, ``gallery.safetensors``."""
+    altering = {"eps": 16 / 255, "tau": 0.5} if method in ALTERING else {}
+    fields = {"data": "0123abcd" * 4, "seed": seed, "data_seed": seed, "epochs": 3} | altering | settings
+    spec = RunSpec(method=method, **fields)
+    classes, rare = tuple(classes), list(classes[:1] if minority is None else minority)
+    rng = np.random.default_rng([seed, *method.encode()])
+    level = SKILL.get(method, 0.7) if skill is None else skill
+    support = [30] * len(classes)
+
+    def scores() -> dict[str, Any]:
+        matrix = confusion_of(rng, support, level) if confusion is None else confusion
+        return Metrics(np.asarray(matrix)).to_json(classes)
+
+    train = {c: 5 if c in rare else 50 for c in classes}
+    shown = dict.fromkeys(classes, 50) if method in ("ros", "smote", "noise", "aos") else train
+    test = None if spec.tuning else scores()
+    result = {
+        "spec": spec.to_json(),
+        "source": source,
+        "classes": list(classes),
+        "minority": rare,
+        "counts": {
+            "train": train,
+            "shown": shown,
+            "val": dict.fromkeys(classes, 10),
+            "test": None if spec.tuning else dict(zip(classes, support, strict=True)),
+        },
+        "image_shape": list(shape),
+        "test": test,
+        "last_epoch_test": None if spec.tuning else scores(),
+        "val": scores(),
+        "last_epoch_val": scores(),
+        "best_epoch": 1,
+        "updates": updates,
+        "images_seen": updates * 16,
+        "altered_images": 100 if altering else 0,
+        "altered_rows": 10 if altering else 0,
+        "zero_gradients": 0,
+        "notes": list(notes),
+        "environment": {"underdog": "0.1.0", "torch": "2", "device": "cpu"},
+        "seconds": {"data": 1.0, "start": 0.0, "refresh": 0.1, "train": 2.0, "evaluate": 0.2},
+    }
+    folder = out / spec.id
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    lines = [json.dumps({"loss": 1 / (t + 1), "val": {"macro_f1": 0.3 + 0.1 * t}}) for t in range(spec.epochs)]
+    (folder / "epochs.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if gallery:
+        write_gallery(folder, classes, shape, rng)
+    return folder
+
+
+def write_gallery(folder: Path, classes: Sequence[str], shape: tuple[int, int, int], rng: np.random.Generator) -> None:
+    n, k = 3, len(classes)
+    original = rng.integers(0, 256, (n, *shape), dtype=np.uint8)
+    signs = rng.integers(-1, 2, (n, *shape)).astype(np.int8)
+    tensors = {
+        "original": original,
+        "signs": signs,
+        "altered": np.clip(original / 255 + signs * 16 / 255, 0, 1).astype(np.float32),
+        "before": rng.dirichlet(np.ones(k), n).astype(np.float32),
+        "after": rng.dirichlet(np.ones(k), n).astype(np.float32),
+        "labels": np.arange(n, dtype=np.int64) % k,
+    }
+    plain = json.dumps({"classes": list(classes), "eps": 16 / 255, "attack": "FGSM"})
+    save_file(tensors, folder / "gallery.safetensors", metadata={"plain": plain})
