@@ -178,7 +178,7 @@ def demo(options: Options) -> None:
     on = device(options.device)
     writable(options.output)
     begin = time.perf_counter()
-    chosen = f"eps = {eps_text(DEMO['eps'])} was chosen on validation images of a seed that the demo does not report (docs/results.md)"
+    chosen = f"eps = {eps_text(DEMO['eps'])} was chosen on validation images of a seed that is not among these (docs/results.md)"
     source = replace(load("digits"), notes=(chosen,))
     base = RunSpec(source.fingerprint, "aos", precision=options.precision, **DEMO)  # type: ignore[arg-type]
     say(chosen)

@@ -206,7 +206,8 @@ def _resume(training: Training, folder: Path, watcher: Watcher) -> None:
     watcher.message(f"resuming {folder.name} after epoch {len(training.records) - 1}")
     if changed := [k for k in now if done.get(k) != now[k]]:
         watcher.message(
-            f"it was begun elsewhere ({', '.join(changed)} differ): figures may differ in the last digits from an uninterrupted run's"
+            f"it was begun elsewhere ({', '.join(changed)} differ): its figures may differ in the last digits "
+            "from an uninterrupted run's"
         )
 
 

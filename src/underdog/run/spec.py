@@ -72,6 +72,10 @@ class RunSpec:
             raise InputError(f"eps and tau belong to {' and '.join(ALTERING)}, not to {self.method!r}")
         for name, whole in (("epochs", True), ("lr", False), ("batch", True), ("width", False)):
             check_positive(name, getattr(self, name), whole)
+        for f in fields(self):  # 60 and 60.0 are one setting and must give one id
+            value = getattr(self, f.name)
+            if "float" in f.type and value is not None:
+                object.__setattr__(self, f.name, float(value))
         if self.rho is None and self.mu is not None:
             raise InputError("mu needs rho: together they say which imbalance to induce")
         if self.rho is not None and not (math.isfinite(self.rho) and self.rho >= 1):
