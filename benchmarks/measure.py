@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 
@@ -86,8 +87,9 @@ def compare(
     return Comparison(name, unit, ours, bare, median(ratios), *interval(ratios), target, pairs)
 
 
+@cache
 def environment() -> dict[str, str | int | float]:
-    """Hardware, versions and load, without names of machines or people."""
+    """Hardware, versions and load at the first call, without names of machines or people."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
@@ -106,6 +108,7 @@ def environment() -> dict[str, str | int | float]:
 def arguments(description: str, pairs: int) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has; one thread from here on."""
     torch.set_num_threads(1)
+    environment()
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--pairs", type=int, default=pairs, help="interleaved repetitions (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")

@@ -121,7 +121,8 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, help="measure this one alone, in this process")
     args = parser.parse_args()
     if args.case:
-        return measure(args.case)
+        measure(args.case)
+        return
     runs: dict[str, list[list[float]]] = {name: [] for name in CASES}
     for _ in range(args.pairs):
         for name, results in runs.items():
@@ -130,15 +131,16 @@ def main() -> None:
             results.append([peak, held, alone(name)[2]])
     machine = environment()
     print(", ".join(f"{k} {v}" for k, v in machine.items()), f"processes {args.pairs}", sep=", ", end="\n\n")
-    print("| | peak, MB | held, MB | floor, MB | peak / floor | s |\n|---|---|---|---|---|---|")
+    print("| | peak, MB | held, MB | floor, MB | peak / floor | s (range) |\n|---|---|---|---|---|---|")
     rows = []
     for name, (_, floor) in CASES.items():
         peak, held, s = (median(column) for column in zip(*runs[name], strict=True))
         rows.append({"name": name, "peak": peak, "held": held, "floor": floor, "seconds": s, "runs": runs[name]})
-        print(f"| {name} | {peak / MB:.1f} | {held / MB:.1f} | {floor / MB:.1f} | {peak / floor:.2f} | {s:.3f} |")
+        low, *_, high = sorted(run[2] for run in runs[name])
+        size = f"{peak / MB:.1f} | {held / MB:.1f} | {floor / MB:.1f} | {peak / floor:.2f}"
+        print(f"| {name} | {size} | {s:.3f} ({low:.3f} to {high:.3f}) |")
     if args.json:
         args.json.write_text(json.dumps({"environment": machine, "rows": rows}, indent=2) + "\n")
-    return None
 
 
 if __name__ == "__main__":

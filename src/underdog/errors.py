@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "TrainingError", "UnderdogError", "unknown"]
+__all__ = ["InputError", "TrainingError", "UnderdogError", "nearest", "unknown"]
 
 
 class UnderdogError(Exception):
@@ -24,9 +24,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is in no table, with the nearest names that are.
 
     >>> print(unknown("method", "smoot", ["ros", "smote"]))
-    unknown method 'smoot': did you mean 'smote'? (known: ros, smote)
+    unknown method 'smoot'; did you mean 'smote'? (known: ros, smote)
     """
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f": did you mean {' or '.join(repr(n) for n in near)}?" if near else ":"
-    return InputError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
+    return InputError(f"unknown {kind} {name!r}{nearest(name, known)} (known: {', '.join(known)})")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: the known names that look most like ``name``, if any do.
+
+    >>> nearest("smoot", ["ros", "smote"])
+    "; did you mean 'smote'?"
+    """
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""

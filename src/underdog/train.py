@@ -216,7 +216,7 @@ class Training:
             with self._timed("evaluate", seconds):
                 val = evaluate(learner, self.val).metrics
         except TrainingError as error:
-            raise TrainingError(f"{error} in epoch {t} (counted from 0)") from error
+            raise TrainingError(f"{error} in epoch {t} (the first is 0); a lower learning rate may help") from error
         self.records.append(
             EpochRecord(
                 epoch=t,

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from underdog.data.archive import Member, open_members
 from underdog.data.decode import Size, decode
 from underdog.data.images import ImageSet
-from underdog.errors import InputError, unknown
+from underdog.errors import InputError, nearest
 
 __all__ = ["Source", "load"]
 
@@ -89,13 +89,16 @@ def load(
         return _digits(size or (16, 16))
     path = Path(source).expanduser()
     if not path.exists():
-        if path.parent == Path() and not path.suffix:
-            raise unknown("source (no such folder or file either)", str(source), ["digits"])
-        raise InputError(f"source {str(source)!r}: no such folder or file")
+        near = nearest(str(source), ["digits", *(p.name for p in _siblings(path))])
+        raise InputError(f"source {str(source)!r}: no such folder or file{near}")
     with open_members(path) as members:
         if any(_idx_name(m.path) for m in members):
             return _idx(path.name, members, size)
         return _folders(path.name, members, size, skip_corrupt, progress)
+
+
+def _siblings(path: Path) -> list[Path]:
+    return list(path.parent.iterdir()) if path.parent.is_dir() else []
 
 
 # Digits

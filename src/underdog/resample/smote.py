@@ -18,7 +18,7 @@ from underdog.validate import check_positive
 __all__ = ["SMOTE"]
 
 #: Synthetic images are computed this many at a time, to keep the floating-point copies small.
-CHUNK = 1024
+CHUNK = 128
 
 
 def interpolate(images: npt.NDArray[np.uint8], k: int, out: npt.NDArray[np.uint8], rng: np.random.Generator) -> None:
