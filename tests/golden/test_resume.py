@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 import underdog as ud
+from underdog.run.execute import build_model, split_of
+from underdog.run.spec import RunSpec
 
 HYPER = ud.Hyperparameters(epochs=5, batch=32)
 
@@ -76,9 +78,6 @@ def test_moments_come_back_in_the_layout_of_their_parameters(split: ud.Split, op
 
 
 def test_methods_with_one_seed_start_from_the_same_data_weights_and_order(split: ud.Split) -> None:
-    from underdog.run.execute import build_model, split_of
-    from underdog.run.spec import RunSpec
-
     source = ud.load("digits")
     specs = [RunSpec(source.fingerprint, m, seed=3, data_seed=3, rho=20, mu=0.6) for m in ("baseline", "ros")]
     parts = [split_of(s, source) for s in specs]
@@ -87,11 +86,10 @@ def test_methods_with_one_seed_start_from_the_same_data_weights_and_order(split:
     assert all(torch.equal(v, nets[1][k]) for k, v in nets[0].items())
 
 
-
-
 def test_the_same_seed_gives_the_same_history_and_another_seed_another(split: ud.Split) -> None:
     histories = [
-        ud.fit(network(), ud.Method(ud.aos(0.1, 0.5)), split, ud.Hyperparameters(epochs=2, batch=32), seed=s) for s in (0, 0, 1)
+        ud.fit(network(), ud.Method(ud.aos(0.1, 0.5)), split, ud.Hyperparameters(epochs=2, batch=32), seed=s)
+        for s in (0, 0, 1)
     ]
     assert (histories[0].test.logits == histories[1].test.logits).all()
     assert not (histories[0].test.logits == histories[2].test.logits).all()

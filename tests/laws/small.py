@@ -46,7 +46,7 @@ class Awkward(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         self.calls = self.calls + 1  # a new tensor in the place of the registered one
-        torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002
+        torch.rand(3), np.random.rand(3), random.random()
         if not self.training:  # as code that freezes layers while it looks may do
             self.conv.bias.requires_grad_(False)
             self.conv.bias.grad = None

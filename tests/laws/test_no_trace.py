@@ -32,7 +32,7 @@ def snapshot(who: ud.Learner) -> list[object]:
 
 def numpy_state() -> list[object]:
     """Keys and position of numpy's global generator: the keys alone do not change with every draw."""
-    _, keys, *position = np.random.get_state()  # noqa: NPY002
+    _, keys, *position = np.random.get_state()
     return [keys.copy(), position]
 
 
@@ -58,7 +58,9 @@ ACTIONS = {
     "aos": lambda who: ud.aos(0.1, 1).refresh(
         ud.aos(0.1, 1).start(ud.Epoch.of(image_set((9, 2, 2))), ud.RandomStreams(0)), 0, who, ud.RandomStreams(0)
     ),
-    "noise": lambda who: ud.RandomSign(0.1)(who, torch.rand(4, 1, 16, 16), torch.zeros(4).long(), np.random.default_rng(0)),
+    "noise": lambda who: ud.RandomSign(0.1)(
+        who, torch.rand(4, 1, 16, 16), torch.zeros(4).long(), np.random.default_rng(0)
+    ),
     "fgsm": lambda who: ud.FGSM(0.1)(who, torch.rand(4, 1, 16, 16), torch.zeros(4).long(), np.random.default_rng(0)),
     "evaluate": lambda who: ud.evaluate(who, image_set((4, 4, 4))),
     "logits": lambda who: who.logits(torch.rand(4, 1, 16, 16)),

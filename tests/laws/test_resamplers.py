@@ -25,12 +25,16 @@ RESAMPLERS: dict[str, ud.Resampler] = {
     "smote then perturb": ud.Chain(ud.SMOTE(), ud.Perturb(ud.FGSM(0.1), 0.5)),
     "undersampled then perturb": ud.Chain(ud.RandomUnderSampler(), ud.Perturb(ud.FGSM(0.1), 0.5)),
 }
-BALANCING = [name for name in RESAMPLERS if name not in ("none", "rus", "aos without balance", "undersampled then perturb")]
+BALANCING = [
+    name for name in RESAMPLERS if name not in ("none", "rus", "aos without balance", "undersampled then perturb")
+]
 COUNTS = (30, 3, 12, 8)
 counts = st.lists(st.integers(2, 12), min_size=2, max_size=5).map(lambda n: (*n, 24))
 
 
-def epochs(resampler: ud.Resampler, images: ud.ImageSet, n: int = 3, seed: int = 0, trains: bool = True) -> list[ud.Epoch]:
+def epochs(
+    resampler: ud.Resampler, images: ud.ImageSet, n: int = 3, seed: int = 0, trains: bool = True
+) -> list[ud.Epoch]:
     """The first epochs of a training."""
     rng, who = ud.RandomStreams(seed), learner(len(images.classes))
     shown = [resampler.start(ud.Epoch.of(images), rng)]
@@ -96,7 +100,11 @@ def test_an_epoch_is_rebuilt_from_its_state(name: str) -> None:
     epoch = epochs(RESAMPLERS[name], images)[-1]
     rebuilt = ud.Epoch.of(images).restored({k: v.clone() for k, v in epoch.state().items()}, epoch.notes)
     assert torch.equal(epoch.show(epoch.index), rebuilt.show(rebuilt.index))
-    assert (rebuilt.shown, rebuilt.altered_examples, rebuilt.notes) == (epoch.shown, epoch.altered_examples, epoch.notes)
+    assert (rebuilt.shown, rebuilt.altered_examples, rebuilt.notes) == (
+        epoch.shown,
+        epoch.altered_examples,
+        epoch.notes,
+    )
 
 
 @pytest.mark.parametrize("name", RESAMPLERS)
@@ -107,7 +115,10 @@ def test_batches_show_every_example_once_in_another_order(name: str, size: int) 
     assert [len(b.y) for b in batches[:-1]] == [size] * (len(batches) - 1)
     x, y = torch.cat([b.x for b in batches]), torch.cat([b.y for b in batches])
     expected = epoch.show(epoch.index)
-    key = lambda images, labels: sorted((float(v), int(k)) for v, k in zip(images.double().sum((1, 2, 3)), labels, strict=True))  # noqa: E731
+
+    def key(images: torch.Tensor, labels: torch.Tensor) -> list[tuple[float, int]]:
+        return sorted((float(v), int(k)) for v, k in zip(images.double().sum((1, 2, 3)), labels, strict=True))
+
     assert key(x, y) == key(expected, torch.from_numpy(epoch.labels[epoch.index]))
     assert not torch.equal(x, expected)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeAlias
 
 from underdog import __version__
 from underdog.names import DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS
 
-__all__ = ["DEMO", "parser"]
+__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
+
+Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # the type has no public name
 
 #: The demo's settings; eps is what validation chose on seeds that the demo does not report (docs/results.md).
 DEMO = {"rho": 20.0, "mu": 0.6, "lr": 1e-3, "epochs": 20, "batch": 64, "tau": 0.5, "eps": 16 / 255}
@@ -66,7 +69,21 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    demo = commands.add_parser(
+    for add in (_demo, _train, _compare, _report):
+        add(commands)
+    return root
+
+
+class _Parser(argparse.ArgumentParser):
+    """Keeps the line breaks of descriptions and epilogues, and understands no abbreviated option."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)  # type: ignore[arg-type]
+
+
+def _demo(commands: Commands) -> None:
+    """The arguments of the command."""
+    command = commands.add_parser(
         "demo",
         help="compare six methods on scanned digits, in a minute or two",
         description=f"Compare {', '.join(DEMO_METHODS)} with {DEMO_SEEDS} seeds each on scikit-learn's 1,797 digits, six of the "
@@ -74,10 +91,13 @@ def parser() -> argparse.ArgumentParser:
         "does not report.",
         epilog="example:\n  underdog demo -o report.html",
     )
-    _out(demo, "demo-runs", report="report.html")
-    _machine(demo)
+    _out(command, "demo-runs", report="report.html")
+    _machine(command)
 
-    train = commands.add_parser(
+
+def _train(commands: Commands) -> None:
+    """The arguments of the command."""
+    command = commands.add_parser(
         "train",
         help="one method, one run: a saved model and its scores",
         description="Train one network with one method, choose its best epoch on validation images, and score it on test "
@@ -88,15 +108,20 @@ def parser() -> argparse.ArgumentParser:
         "  underdog train digits --method smote --rho 20 --mu 0.6 --batch 64\n\n"
         "A killed run goes on where it was when the same command is given again.",
     )
-    _data(train)
-    train.add_argument("--method", default="aos", metavar="NAME", help="one of the methods above (default: aos)")
-    _training(train)
-    train.add_argument("--seed", type=whole, default=0, help="seed of weights, shuffling and resampling (default: 0)")
-    train.add_argument("--data-seed", type=whole, default=0, help="seed of validation part and imbalance (default: 0)")
-    _out(train, "runs")
-    _machine(train)
+    _data(command)
+    command.add_argument("--method", default="aos", metavar="NAME", help="one of the methods above (default: aos)")
+    _training(command)
+    command.add_argument("--seed", type=whole, default=0, help="seed of weights, shuffling and resampling (default: 0)")
+    command.add_argument(
+        "--data-seed", type=whole, default=0, help="seed of validation part and imbalance (default: 0)"
+    )
+    _out(command, "runs")
+    _machine(command)
 
-    compare = commands.add_parser(
+
+def _compare(commands: Commands) -> None:
+    """The arguments of the command."""
+    command = commands.add_parser(
         "compare",
         help="several methods, several seeds, one report",
         description="Train with several methods and seeds on the same data, and write a report on which method wins and by how "
@@ -106,30 +131,33 @@ def parser() -> argparse.ArgumentParser:
         "  underdog compare mnist.tar --rho 60 --mu 0.6 --epochs 20 --lr 1e-4 --seeds 3\n\n"
         "Finished runs are never done again; a killed comparison goes on when the same command is given again.",
     )
-    _data(compare)
-    compare.add_argument(
+    _data(command)
+    command.add_argument(
         "--methods", type=names, default=list(DEMO_METHODS), metavar="A,B,...",
         help=f"methods to compare (default: {','.join(DEMO_METHODS)})",
     )  # fmt: skip
-    _training(compare)
-    compare.add_argument(
+    _training(command)
+    command.add_argument(
         "--seeds", type=whole, default=3, metavar="N", help="seeds 0 to N-1 for each method (default: 3)"
     )
-    compare.add_argument(
+    command.add_argument(
         "--data-seed", type=whole, metavar="SEED",
         help="one seed for the data of all runs (default: each seed draws its own validation part and imbalance)",
     )  # fmt: skip
-    _out(compare, "runs", report="report.html")
-    _machine(compare)
+    _out(command, "runs", report="report.html")
+    _machine(command)
 
-    report = commands.add_parser(
+
+def _report(commands: Commands) -> None:
+    """The arguments of the command."""
+    command = commands.add_parser(
         "report",
         help="a page on runs that are finished",
         description="Write one self-contained HTML page on every finished run below a folder.",
         epilog="example:\n  underdog report runs/ -o report.html",
     )
-    report.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
-    report.add_argument(
+    command.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
+    command.add_argument(
         "-o",
         "--output",
         type=Path,
@@ -137,14 +165,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="page to write (default: report.html)",
     )
-    return root
-
-
-class _Parser(argparse.ArgumentParser):
-    """Keeps the line breaks of descriptions and epilogues, and understands no abbreviated option."""
-
-    def __init__(self, **options: object) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)  # type: ignore[arg-type]
 
 
 def _data(command: argparse.ArgumentParser) -> None:
