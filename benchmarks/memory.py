@@ -136,9 +136,9 @@ def main() -> None:
     for name, (_, floor) in CASES.items():
         peak, held, s = (median(column) for column in zip(*runs[name], strict=True))
         rows.append({"name": name, "peak": peak, "held": held, "floor": floor, "seconds": s, "runs": runs[name]})
-        low, *_, high = sorted(run[2] for run in runs[name])
+        times = [run[2] for run in runs[name]]
         size = f"{peak / MB:.1f} | {held / MB:.1f} | {floor / MB:.1f} | {peak / floor:.2f}"
-        print(f"| {name} | {size} | {s:.3f} ({low:.3f} to {high:.3f}) |")
+        print(f"| {name} | {size} | {s:.3f} ({min(times):.3f} to {max(times):.3f}) |")
     if args.json:
         args.json.write_text(json.dumps({"environment": machine, "rows": rows}, indent=2) + "\n")
 

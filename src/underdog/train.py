@@ -172,6 +172,7 @@ class Training:
         self.learner = Learner(self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision)
         self.val = replace(self.split.val, images=self.split.val.images.to(self.learner.device))
         self.first = Epoch.of(train, self.learner.device)
+        self.learner.logits(to_unit(self.first.images[:2]))  # a network that does not fit fails now
         begin = time.perf_counter()
         self.epoch = self.method.resampler.start(self.first, self.rng)
         self.start_seconds = time.perf_counter() - begin

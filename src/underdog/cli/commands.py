@@ -25,7 +25,7 @@ from underdog.run.compare import comparison, plan
 from underdog.run.execute import execute, finished
 from underdog.run.spec import RunSpec
 from underdog.run.tune import TUNING_SEED, choose_eps, tuning_specs
-from underdog.validate import check_positive
+from underdog.validate import check_eps, check_positive, check_tau
 
 __all__ = ["COMMANDS"]
 
@@ -61,6 +61,9 @@ def read(options: Options) -> tuple[Source, float]:
 def spec_of(options: Options, method: str, data: str) -> RunSpec:
     """The run that the options describe."""
     altering = method in ALTERING
+    check_tau(options.tau)  # also where the method has no use for it: a typing error is one
+    if options.eps is not None:
+        check_eps(options.eps)
     return RunSpec(
         data=data,
         method=method,
@@ -82,9 +85,9 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
 def one(spec: RunSpec, source: Source, out: Path, on: str, seconds: float) -> dict[str, Any]:
     """Carry out a run and say a line about it."""
     name = f"{spec.method} seed {spec.seed}" if not spec.tuning else f"eps {eps_text(spec.eps or 0)}"
-    if done := finished(out / spec.id, spec):
+    if finished(out / spec.id, spec):
         say(f"{name}: finished before")
-        return done
+        return execute(spec, source, out, on)  # which only tidies up
     with watching(name, spec.epochs) as watcher:
         result = execute(spec, source, out, on, watcher, seconds)
     scores = result["test"] or result["val"]

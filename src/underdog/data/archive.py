@@ -43,11 +43,24 @@ def open_members(path: Path) -> Iterator[list[Member]]:
             with tarfile.open(path) as tar:
                 # Compressed archives can only be read from front to back: members keep the archive's order.
                 files_in = [i for i in tar.getmembers() if i.isfile()]
+                _check_end(tar)
                 yield _visible(Member(PurePosixPath(i.name), partial(_extract, tar, i)) for i in files_in)
         else:
             raise InputError(f"source {str(path)!r} is neither a folder nor an archive ({', '.join(ARCHIVE_SUFFIXES)})")
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
         raise InputError(f"source {str(path)!r} cannot be read: {error}") from error
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Refuse an archive that breaks off: ``tarfile`` takes any damaged header but the first for the end."""
+    file = tar.fileobj
+    if file is None:
+        return
+    file.seek(tar.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it is damaged or not whole")
+    while file.read(1 << 20):  # to the compressed stream's own checksum
+        pass
 
 
 def _extract(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:

@@ -79,6 +79,8 @@ def _pixels(data: bytes, size: Size | None) -> npt.NDArray[np.uint8] | str:
                 upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I"):
             upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
+        if upright.mode == "P" and "transparency" in upright.info:
+            upright = upright.convert("RGBA")
         upright = upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB")
         if size is not None:
             upright = ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC)

@@ -16,9 +16,21 @@ from underdog.rng import RandomStreams
 __all__ = ["Imbalanced", "class_numbers", "imbalance_ratio", "make_imbalance", "minority_by_count", "minority_share"]
 
 
-def exact(value: float | str | Fraction) -> Fraction:
-    """The number as it was written: 0.6 is 3/5, not the nearest double."""
-    return value if isinstance(value, Fraction) else Fraction(str(value))
+def exact(name: str, value: float | str | Fraction) -> Fraction:
+    """The number that was meant: 0.6 is 3/5 and 0.3333333333333333 is 1/3, not the nearest double.
+
+    Raises:
+        InputError: not a finite number.
+
+    >>> exact("mu", 0.6), exact("mu", 1 / 3), exact("mu", "2/7")
+    (Fraction(3, 5), Fraction(1, 3), Fraction(2, 7))
+    """
+    try:
+        number = Fraction(value)
+    except (ValueError, OverflowError, ZeroDivisionError) as error:
+        raise InputError(f"{name} must be a finite number, not {value}") from error
+    near = number.limit_denominator(1_000_000)
+    return near if isinstance(value, float) and float(near) == value else number
 
 
 def minority_by_count(counts: Sequence[int]) -> frozenset[int]:
@@ -117,7 +129,8 @@ def make_imbalance(
     >>> make_imbalance(ten, rho=5, mu=0.5, rng=RandomStreams(0)).images.counts
     (4, 20)
     """
-    rho, counts = exact(rho), images.counts
+    rho, counts = exact("rho", rho), images.counts
+    share = None if mu is None else exact("mu", mu)
     smallest = min(counts)
     if rho < 1:
         raise InputError(f"rho must be at least 1, not {float(rho):g}")
@@ -125,13 +138,13 @@ def make_imbalance(
         raise InputError(f"class {images.classes[counts.index(0)]!r} has no training image to begin with")
     if minority is not None:
         marked = class_numbers(images.classes, minority)
-    elif mu is None:
+    elif share is None:
         raise InputError("mu must be given (a share of the classes in [0, 1)) unless minority names the classes")
-    elif not 0 <= exact(mu) < 1:
-        raise InputError(f"mu must be in [0, 1), not {float(mu):g}")
+    elif not 0 <= share < 1:
+        raise InputError(f"mu must be in [0, 1), not {float(share):g}")
     else:
         order = rng("minority-classes").permutation(len(counts))
-        marked = frozenset(order[: int(exact(mu) * len(counts))].tolist())
+        marked = frozenset(order[: int(share * len(counts))].tolist())
     if len(marked) == len(counts):
         raise InputError("minority must leave at least one class as majority")
     rare = int(smallest / rho)

@@ -141,6 +141,8 @@ def _idx(name: str, members: list[Member], size: Size | None) -> Source:
             if size is not None:
                 pixels = np.stack([np.asarray(ImageOps.fit(Image.fromarray(p), size[::-1])) for p in pixels])
             parts[part] = torch.from_numpy(pixels)[:, None], torch.from_numpy(y)
+    if not all(len(y) for _, y in parts.values()):
+        raise InputError(f"source {name!r} has idx files with no image in them")
     classes = tuple(map(str, range(int(max(y.max() for _, y in parts.values())) + 1)))
     sets = {part: ImageSet(x, y, classes) for part, (x, y) in parts.items()}
     _check_classes(name, sets["train"])
@@ -217,7 +219,14 @@ def _labelled(name: str, images: list[Member]) -> list[Labelled]:
     paths = [m.path.parts for m in images]
     while len({p[0] for p in paths}) == 1 and all(len(p) > 2 for p in paths) and paths[0][0].lower() not in PARTS:
         paths = [p[1:] for p in paths]  # an archive's own top folder
-    split = {p[0].lower() for p in paths} <= PARTS.keys() and any(PARTS[p[0].lower()] == "train" for p in paths)
+    tops = {p[0].lower() for p in paths}
+    training = any(PARTS.get(p[0].lower()) == "train" and len(p) > 2 for p in paths)
+    if training and (others := sorted(tops - PARTS.keys())):
+        raise InputError(
+            f"source {name!r} has a training part and, beside it, folders that are no part: {', '.join(others[:5])} "
+            f"(parts are called {', '.join(PARTS)})"
+        )
+    split = tops <= PARTS.keys() and any(PARTS[top] == "train" for top in tops)
     files = []
     for member, parts in zip(images, paths, strict=True):
         if len(parts) < 2 + split:

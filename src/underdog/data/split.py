@@ -12,6 +12,9 @@ from underdog.errors import InputError
 
 __all__ = ["Split", "hold_out"]
 
+#: Divisions to try before a class is said to be too small.
+ATTEMPTS = 32
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -58,7 +61,32 @@ def hold_out(
         raise InputError(f"the {part} fraction must be in (0, 1), not {fraction}")
     labels, counts = images.labels.numpy(), images.counts
     group = np.arange(len(images)) if images.groups is None else np.unique(images.groups, return_inverse=True)[1]
-    held = np.zeros(group.max(initial=-1) + 1, dtype=bool)  # by group
+    # Classes that share groups can take each other's last one: then the order of the draws decides.
+    for _ in range(ATTEMPTS):
+        held, failed = _draw(labels, counts, group, fraction, rng)
+        if not failed:
+            break
+    else:
+        k = failed[0]
+        mine = len(np.unique(group[labels == k]))
+        what = "image" if images.groups is None else "group"
+        raise InputError(
+            f"class {images.classes[k]!r} has {mine} {what}{'s' * (mine != 1)}: nothing would be left for "
+            f"{part if mine < 2 else 'training'}; every class needs at least one {what} in each part"
+        )
+    chosen = held[group]
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _draw(
+    labels: npt.NDArray[np.int64],
+    counts: tuple[int, ...],
+    group: npt.NDArray[np.int64],
+    fraction: float,
+    rng: np.random.Generator,
+) -> tuple[npt.NDArray[np.bool_], tuple[int, ...]]:
+    """Which groups (numbered for each image by ``group``) to hold out, and the classes that this fails: one or none."""
+    held = np.zeros(group.max(initial=-1) + 1, dtype=bool)
     undecided = ~held
     for k in sorted(range(len(counts)), key=lambda k: (counts[k], k)):
         sizes = np.bincount(group[labels == k], minlength=len(held))  # images of this class in each group
@@ -74,10 +102,5 @@ def hold_out(
             here += sizes[g]
         undecided[mine] = False
         if here in (0, counts[k]):
-            what = "image" if images.groups is None else "group"
-            raise InputError(
-                f"class {images.classes[k]!r} has {len(mine)} {what}{'s' * (len(mine) != 1)}: nothing would be left for "
-                f"{part if len(mine) < 2 else 'training'}; every class needs at least one {what} in each part"
-            )
-    chosen = held[group]
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+            return held, (k,)
+    return held, ()

@@ -39,6 +39,10 @@ def normalized(network: nn.Module, images: Tensor) -> nn.Sequential:
     """``network`` behind a layer that normalises by the channel means and deviations of (N, C, H, W) uint8.
 
     A channel without variation is only centred.
+
+    >>> model = normalized(nn.Identity(), torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1))
+    >>> model(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)).flatten()
+    tensor([-1.,  1.])
     """
     total, square = torch.zeros(2, images.shape[1], dtype=torch.float64)
     for part in torch.split(images, CHUNK):

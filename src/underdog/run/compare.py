@@ -84,6 +84,5 @@ def _epoch_seconds(training: Training) -> float:
         if probe == 1:
             begin = time.perf_counter()
         learner.step(x, torch.from_numpy(y).to(learner.device))
-    learner.flush()
     each = (time.perf_counter() - begin) / (PROBES * len(rows))
     return each * (len(training.epoch) + len(training.split.val) / 3)

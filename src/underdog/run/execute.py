@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import platform
 import shutil
@@ -18,7 +17,6 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import underdog
@@ -31,7 +29,7 @@ from underdog.method import named_method
 from underdog.model import model_factory
 from underdog.model.normalize import normalized
 from underdog.rng import RandomStreams
-from underdog.run.files import read_json, write_atomic, write_json
+from underdog.run.files import read_json, write_atomic, write_json, write_tensors
 from underdog.run.gallery import save_gallery
 from underdog.run.spec import RunSpec
 from underdog.train import EpochRecord, Evaluation, History, Hyperparameters, Training
@@ -59,7 +57,15 @@ def build_model(spec: RunSpec, train: ImageSet) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RandomStreams(spec.seed).torch_seed("init"))
         channels, height, width = train.shape
-        network = model_factory(spec.model, spec.width, spec.depth)(channels, len(train.classes), (height, width))
+        factory = model_factory(spec.model, spec.width, spec.depth)
+        try:
+            network = factory(channels, len(train.classes), (height, width))
+        except TypeError as error:
+            raise InputError(
+                f"model {spec.model!r} is no function (channels, classes, (height, width)): {error}"
+            ) from error
+    if not isinstance(network, nn.Module):
+        raise InputError(f"model {spec.model!r} must return a torch.nn.Module, not {type(network).__name__}")
     return normalized(network, train.images)
 
 
@@ -79,17 +85,15 @@ def finished(folder: Path, spec: RunSpec) -> dict[str, Any] | None:
         InputError: the folder holds another run, or something unreadable.
     """
     try:
-        if (folder / "spec.json").exists() and RunSpec.from_json(read_json(folder / "spec.json")) != spec:
-            raise InputError(f"{folder} belongs to another run: choose another --out")
-        if not (folder / "result.json").exists():
-            return None
-        result: dict[str, Any] = read_json(folder / "result.json")
-        if RunSpec.from_json(result["spec"]) != spec:
-            raise InputError(f"{folder} belongs to another run: choose another --out")
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{folder} holds a file that is no run's: {error}") from error
+        found = [RunSpec.from_json(read_json(path)) for path in [folder / "spec.json"] if path.exists()]
+        result: dict[str, Any] | None = None
+        if (folder / "result.json").exists():
+            result = read_json(folder / "result.json")
+            found.append(RunSpec.from_json(result["spec"]))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise InputError(f"{folder} holds a file that is no run's ({error}): choose another --out") from error
+    if any(other != spec for other in found):
+        raise InputError(f"{folder} belongs to another run: choose another --out")
     return result
 
 
@@ -122,6 +126,7 @@ def execute(
     watcher = watcher or Watcher()
     folder = out / spec.id
     if result := finished(folder, spec):
+        _tidy(folder)
         return result
     begin = time.perf_counter()
     training = start(spec, source, device, watcher)
@@ -142,9 +147,16 @@ def execute(
         write_atomic(folder / "model.safetensors", lambda path: _save_model(path, training, source))
         write_atomic(folder / "predictions.csv", lambda path: _save_predictions(path, training.split, history))
         save_gallery(folder, training, named_method(spec.method, spec.eps, spec.tau))
+        _save_epochs(training, folder)  # again, since the run may have been killed between its state and this
         write_json(folder / "result.json", result)
-        (folder / "state.safetensors").unlink(missing_ok=True)
+        _tidy(folder)
     return result
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    for name in ("state.safetensors", ".lock"):
+        (folder / name).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -157,11 +169,10 @@ def _locked(folder: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise InputError(f"{folder} is in use by another process") from error
-    except OSError as error:
-        if new and error.errno == errno.ENOSPC and not (folder / "state.safetensors").exists():
+    except OSError:
+        if new and not (folder / "state.safetensors").exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    (folder / ".lock").unlink(missing_ok=True)
 
 
 def environment(training: Training) -> dict[str, Any]:
@@ -186,8 +197,13 @@ def _save(training: Training, folder: Path) -> None:
     plain["environment"] = environment(training)
     meta = {"plain": json.dumps(plain)}
     own = {k: v.contiguous() for k, v in tensors.items()}
-    lines = "".join(json.dumps(record) + "\n" for record in plain["records"])
-    write_atomic(folder / "state.safetensors", lambda path: save_file(own, path, metadata=meta))
+    write_atomic(folder / "state.safetensors", lambda path: write_tensors(path, own, meta))
+    _save_epochs(training, folder)
+
+
+def _save_epochs(training: Training, folder: Path) -> None:
+    records = (record.to_json(training.split.train.classes) for record in training.records)
+    lines = "".join(json.dumps(record) + "\n" for record in records)
     write_atomic(folder / "epochs.jsonl", lambda path: path.write_text(lines, encoding="utf-8"))
 
 
@@ -254,7 +270,7 @@ def _seconds(training: Training, data: float, tested: float) -> dict[str, float]
 def _save_model(path: Path, training: Training, source: Source) -> None:
     weights = {k: v.contiguous() for k, v in training.best_weights.items()}
     meta = {"classes": json.dumps(training.split.train.classes), "shape": json.dumps(training.split.train.shape)}
-    save_file(weights, path, metadata=meta | {"source": source.name})
+    write_tensors(path, weights, meta | {"source": source.name})
 
 
 def _save_predictions(path: Path, split: Split, history: History) -> None:

@@ -9,7 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_json", "write_atomic", "write_json"]
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+__all__ = ["read_json", "write_atomic", "write_json", "write_tensors"]
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -36,6 +40,18 @@ def write_json(path: Path, data: Any) -> None:
     """Write plain data; numbers that are not finite are refused."""
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors as safetensors.
+
+    Raises:
+        OSError: the disk is full or refuses.
+    """
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(f"{path}: {error}") from error
 
 
 def read_json(path: Path) -> Any:

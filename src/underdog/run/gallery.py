@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from underdog.attack.base import SignAttack
 from underdog.data.images import to_unit
@@ -17,7 +16,7 @@ from underdog.epoch import AlteredSigns, pack_signs
 from underdog.method import Method
 from underdog.resample.base import Chain, Every, From, Resampler
 from underdog.resample.perturb import Perturb
-from underdog.run.files import write_atomic
+from underdog.run.files import write_atomic, write_tensors
 from underdog.train import Training
 
 __all__ = ["load_gallery", "save_gallery"]
@@ -62,7 +61,7 @@ def save_gallery(folder: Path, training: Training, method: Method) -> None:
     }
     meta = {"plain": json.dumps({"classes": epoch.classes, "eps": attack.eps, "attack": type(attack).__name__})}
     own = {k: v.cpu().contiguous() for k, v in tensors.items()}
-    write_atomic(folder / "gallery.safetensors", lambda path: save_file(own, path, metadata=meta))
+    write_atomic(folder / "gallery.safetensors", lambda path: write_tensors(path, own, meta))
 
 
 def load_gallery(folder: Path) -> dict[str, Any] | None:

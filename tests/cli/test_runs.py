@@ -1,0 +1,287 @@
+"""What train, compare and report leave behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import underdog as ud
+from underdog.run.execute import build_model, split_of
+from underdog.run.spec import RunSpec
+from underdog.run.tune import TUNING_SEED
+
+QUICK = "--epochs 2 --width 0.1 --batch 16"
+FILES = {"spec.json", "epochs.jsonl", "model.safetensors", "predictions.csv", "result.json"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: Any, pictures: Any) -> Path:
+    """Three classes told apart by brightness, one of them rare."""
+    return pictures.folder(tmp_path_factory.mktemp("photos"), pictures.tree({"ant": 40, "bee": 36, "yak": 12}))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def only(out: Path) -> Path:
+    (folder,) = (p for p in out.iterdir() if p.name != "tuning")
+    return folder
+
+
+def result(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def times(root: Path) -> dict[Path, int]:
+    return {p: p.stat().st_mtime_ns for p in root.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        ("--method ros", set()),
+        ("--method smote", set()),
+        ("--method balanced-softmax --precision bfloat16", set()),
+        ("--method aos --eps 8/255 --tau 0.4", {"gallery.safetensors"}),
+        ("--method noise --eps 0.1", {"gallery.safetensors"}),
+        ("--method ros --model resnet20", set()),
+    ],
+)
+def test_a_run_leaves_its_files_and_nothing_else(
+    options: str, more: set[str], photos: Path, out: Path, underdog: Any
+) -> None:
+    ran = underdog(f"train {photos} {QUICK} {options} --out {out}")
+    assert (ran.code, ran.err) == (0, "")
+    folder = only(out)
+    assert {p.name for p in folder.iterdir()} == FILES | more
+    assert f"saved in {folder}" in ran.out
+    assert json.loads((folder / "spec.json").read_text()) == result(folder)["spec"]
+
+
+def test_a_result_has_every_figure_that_was_promised(photos: Path, out: Path, underdog: Any) -> None:
+    underdog(f"train {photos} {QUICK} --method aos --eps 8/255 --tau 0.4 --seed 3 --data-seed 4 --out {out}")
+    done = result(only(out))
+    spec = {
+        "method": "aos",
+        "seed": 3,
+        "data_seed": 4,
+        "eps": 8 / 255,
+        "tau": 0.4,
+        "rho": None,
+        "mu": None,
+        "precision": "float32",
+    }
+    assert spec.items() <= done["spec"].items()
+    scores = {
+        "macro_f1",
+        "g_mean",
+        "g_mean_corrected",
+        "zero_recall_classes",
+        "balanced_accuracy",
+        "accuracy",
+        "recall",
+        "confusion",
+    }
+    for part in ("test", "last_epoch_test", "val", "last_epoch_val"):
+        assert scores <= set(done[part])
+        assert list(done[part]["recall"]) == ["ant", "bee", "yak"]
+    assert {"best_epoch", "updates", "images_seen", "altered_images", "environment", "notes"} <= set(done)
+    assert set(done["seconds"]) == {"data", "start", "refresh", "train", "evaluate"}
+    assert all(s >= 0 for s in done["seconds"].values())
+    assert done["minority"] == ["yak"]
+    n = done["counts"]["train"]
+    assert {k: sum(done["counts"][p][k] for p in ("train", "val", "test")) for k in n} == {
+        "ant": 40,
+        "bee": 36,
+        "yak": 12,
+    }
+    assert set(done["counts"]["shown"].values()) == {n["ant"]}
+    assert done["images_seen"] == 2 * 3 * n["ant"]
+    assert done["updates"] == 2 * -(-3 * n["ant"] // 16)
+    assert 0 < done["altered_images"] < 2 * n["ant"]
+    assert "torch" in done["environment"]
+
+
+def test_epochs_predictions_and_model_agree_with_the_result(photos: Path, out: Path, underdog: Any) -> None:
+    underdog(f"train {photos} --epochs 4 --width 0.1 --batch 16 --method ros --lr 0.01 --out {out}")
+    folder = only(out)
+    done = result(folder)
+    epochs = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+    assert [e["epoch"] for e in epochs] == [0, 1, 2, 3]
+    scores = [e["val"]["macro_f1"] for e in epochs]
+    assert done["best_epoch"] == scores.index(max(scores))
+    assert done["val"]["macro_f1"] == max(scores)
+    assert done["last_epoch_val"]["confusion"] == epochs[-1]["val"]["confusion"]
+
+    spec, classes = RunSpec.from_json(done["spec"]), tuple(done["classes"])
+    split = split_of(spec, ud.load(photos))
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for part, epoch, scored in (
+        ("val", "best", "val"), ("val", "last", "last_epoch_val"), ("test", "best", "test"), ("test", "last", "last_epoch_test"),
+    ):  # fmt: skip
+        own = [r for r in rows if (r["part"], r["epoch"]) == (part, epoch)]
+        images: ud.ImageSet = getattr(split, part)
+        assert [r["item"] for r in own] == images.names.tolist()
+        assert [r["label"] for r in own] == [classes[k] for k in images.labels]
+        logits = np.array([[r[f"logit:{c}"] for c in classes] for r in own], dtype=np.float32)
+        counted = ud.Metrics.of(images.labels, logits.argmax(1), 3)
+        assert counted.to_json(classes) == done[scored]
+        if epoch == "best":
+            net = build_model(spec, split.train)
+            net.load_state_dict(load_file(folder / "model.safetensors"))
+            with torch.no_grad():
+                again = net.eval()(ud.to_unit(images.images))
+            torch.testing.assert_close(torch.from_numpy(logits), again, rtol=1e-4, atol=1e-4)
+
+
+def test_a_finished_run_is_not_done_again(photos: Path, out: Path, underdog: Any) -> None:
+    command = f"train {photos} {QUICK} --method ros --out {out}"
+    underdog(command)
+    before = times(out)
+    ran = underdog(command)
+    assert ran.code == 0
+    assert "ros seed 0: finished before" in ran.out
+    assert times(out) == before
+    assert "yak" in ran.out  # its recalls are shown all the same
+    assert underdog(f"{command} --seed 1").code == 0
+    assert len(list(out.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("--eps 8/255", f"--eps {8 / 255}"),
+        ("--eps 1/2 --tau 1/4", "--eps 0.5 --tau .25"),
+        ("--eps .1 --rho 5/2 --mu 2/5", "--eps 1/10 --imbalance-ratio 2.5 --minority-share 0.4"),
+        ("--eps .1 --minority bee,yak", "--eps .1 --minority yak,,bee,yak"),
+        ("--eps .1 --lr 1/1000 --width 0.1", "--eps .1 --lr 1e-3 --width 1/10"),
+    ],
+)
+def test_fractions_and_decimals_name_the_same_run(one: str, other: str, photos: Path, out: Path, underdog: Any) -> None:
+    assert underdog(f"train {photos} {QUICK} {one} --out {out}").code == 0
+    assert "finished before" in underdog(f"train {photos} {QUICK} {other} --out {out}").out
+
+
+def test_a_third_of_three_classes_is_one(photos: Path, out: Path, underdog: Any) -> None:
+    assert underdog(f"train {photos} {QUICK} --method ros --rho 3 --mu 1/3 --out {out}").code == 0
+    done = result(only(out))
+    assert len(done["minority"]) == 1
+    assert sorted(done["counts"]["train"].values()) == [3, 9, 9]
+
+
+def test_a_run_has_one_identity_in_python_and_on_the_command_line(photos: Path, out: Path, underdog: Any) -> None:
+    underdog(f"train {photos} {QUICK} --method ros --rho 3 --mu 0.5 --width 1 --out {out}")
+    (spec,) = [RunSpec.from_json(result(p)["spec"]) for p in out.iterdir()]
+    for same in (
+        RunSpec(spec.data, "ros", rho=3, mu=0.5, epochs=2, batch=16),
+        RunSpec(spec.data, "ros", rho=3.0, mu=0.5, epochs=2, batch=16, width=1, depth=spec.depth, lr=1e-3),
+    ):
+        assert same == spec
+        assert same.id == spec.id == only(out).name
+
+
+def test_without_eps_it_is_chosen_on_validation_and_the_cost_is_said_first(
+    photos: Path, out: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("underdog.run.tune.EPS_GRID", (2, 64, 128))
+    command = f"train {photos} {QUICK} --lr 0.01 --method noise --out {out}"
+    ran = underdog(command)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert "choosing it on validation takes 3 more runs of noise" in lines[0]
+    tried = {r["spec"]["eps"]: r for r in map(result, (out / "tuning").iterdir())}
+    assert sorted(tried) == [2 / 255, 64 / 255, 128 / 255]
+    best = max(r["val"]["macro_f1"] for r in tried.values())
+    chosen = min(e for e, r in tried.items() if r["val"]["macro_f1"] == best)
+    done = result(only(out))
+    assert done["spec"]["eps"] == chosen
+    for r in tried.values():
+        assert (r["test"], r["last_epoch_test"], r["counts"]["test"]) == (None, None, None)
+        assert r["spec"]["seed"] == r["spec"]["data_seed"] == TUNING_SEED != done["spec"]["seed"]
+    before = times(out)
+    assert underdog(command).out.count("finished before") == 4
+    assert times(out) == before
+
+
+def test_tuning_never_sees_the_test_part(
+    photos: Path, out: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("underdog.run.tune.EPS_GRID", (8,))
+    underdog(f"train {photos} {QUICK} --method aos --out {out}")
+    (folder,) = (out / "tuning").iterdir()
+    rows = (folder / "predictions.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[0] for row in rows} == {"val"}
+
+
+def test_compare_does_every_method_with_every_seed_on_the_same_data(photos: Path, out: Path, underdog: Any) -> None:
+    page = out.parent / "page.html"
+    command = f"compare {photos} {QUICK} --methods baseline,ros,aos --seeds 2 --eps 8/255 --out {out} -o {page}"
+    ran = underdog(command)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("6 runs (3 methods, 2 seeds), about ")
+    assert f"report: {page}" in ran.out
+    done = [result(p) for p in out.iterdir()]
+    assert {(r["spec"]["method"], r["spec"]["seed"], r["spec"]["data_seed"]) for r in done} == {
+        (m, s, s) for m in ("baseline", "ros", "aos") for s in (0, 1)
+    }
+    predictions = {p.name: (p / "predictions.csv").read_text().splitlines() for p in out.iterdir()}
+    for seed in (0, 1):
+        items = [[line.split(",")[:5] for line in lines] for name, lines in predictions.items() if f"-s{seed}-" in name]
+        assert items[0] == items[1] == items[2]
+    runs, text = times(out), page.read_text(encoding="utf-8")
+    again = underdog(command)
+    assert again.out.count("finished before") == 6
+    assert times(out) == runs
+    assert "<html" in text
+
+
+def test_compare_can_keep_one_seed_for_the_data(photos: Path, out: Path, underdog: Any) -> None:
+    underdog(
+        f"compare {photos} {QUICK} --methods ros --seeds 2 --data-seed 7 --out {out} -o {out.parent / 'page.html'}"
+    )
+    assert {result(p)["spec"]["data_seed"] for p in out.iterdir()} == {7}
+
+
+@pytest.mark.parametrize("one", [False, True])
+def test_a_report_is_made_from_finished_runs(one: bool, photos: Path, out: Path, underdog: Any) -> None:
+    underdog(f"train {photos} {QUICK} --method ros --out {out}")
+    page = out.parent / "page.html"
+    ran = underdog(f"report {only(out) if one else out} -o {page}")
+    assert (ran.code, ran.out) == (0, f"report: {page}\n")
+    assert page.stat().st_size > 1000
+
+
+def test_a_model_of_ones_own_is_found_in_the_current_folder(
+    photos: Path, tmp_path: Path, out: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_own_net.py").write_text(
+        "from torch import nn\n"
+        "def linear(channels, classes, size):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(channels * size[0] * size[1], classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert underdog(f"train {photos} --epochs 1 --method ros --model my_own_net:linear --out {out}").code == 0
+    assert result(only(out))["spec"]["model"] == "my_own_net:linear"
+
+
+def test_remarks_on_the_data_are_said_and_kept(
+    photos: Path, tmp_path: Path, out: Path, underdog: Any, pictures: Any
+) -> None:
+    files = pictures.tree({"ant": 40, "bee": 36, "yak": 8})
+    source = pictures.folder(tmp_path / "more", files | {"notes.txt": b"x", "ant/000.png": b""})
+    ran = underdog(f"train {source} {QUICK} --method smote --skip-corrupt --out {out}")
+    notes = result(only(out))["notes"]
+    assert notes[:2] == ["1 files that are no images were ignored", "1 corrupt files were left out: ant/000.png"]
+    assert notes[2].startswith("SMOTE: class 'yak' has 5 images")
+    assert all(f"note: {n}" in ran.out for n in notes[:2])
