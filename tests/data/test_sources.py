@@ -255,7 +255,7 @@ def test_a_corrupt_image_is_named_or_left_out_and_counted(damage: str, kind: str
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
 def test_pixels_of_unknown_range_are_refused_and_not_turned_black(kind: type, store: Any, pictures: Any) -> None:
     image = np.linspace(0, 1 if kind is np.float32 else 200, 256).reshape(16, 16).astype(kind)
-    with pytest.raises(ud.InputError, match="a/1.tif cannot be decoded"):
+    with pytest.raises(ud.InputError, match=r"a/1.tif cannot be decoded"):
         ud.load(store(one_each(pictures.encode(image, "TIFF"), ".tif")))
 
 

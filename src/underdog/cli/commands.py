@@ -18,7 +18,6 @@ from underdog.cli.progress import bar, duration, watching
 from underdog.data.sources import Source, load
 from underdog.errors import InputError, unknown
 from underdog.names import ALTERING, DEVICES, METHODS
-from underdog.report import write_report
 from underdog.report.summary import eps_text
 from underdog.report.tables import text_table
 from underdog.run.compare import comparison, plan
@@ -70,8 +69,8 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
         eps=options.eps if altering else None,
         tau=options.tau if altering else None,
         rho=options.rho,
-        mu=options.mu if options.minority is None else None,
-        minority=None if options.minority is None else tuple(sorted(options.minority)),
+        mu=options.mu,
+        minority=None if options.minority is None else tuple(options.minority),
         epochs=options.epochs,
         lr=options.lr,
         batch=options.batch,
@@ -172,9 +171,8 @@ def run_all(
     base = with_eps(base, source, out, run, on)
     specs = comparison(base, methods, seeds, data_seed)
     results = [run(spec, source, out) for spec in specs]
-    say("\n" + text_table(results))
-    write_report([out / spec.id for spec in specs], output)
-    say(f"\nreport: {output}")
+    say("\n" + text_table(results) + "\n")
+    page([out / spec.id for spec in specs], output)
 
 
 def demo(options: Options) -> None:
@@ -196,8 +194,15 @@ def report(options: Options) -> None:
         folders = [options.runs]
     if not folders:
         raise InputError(f"{options.runs} has no finished run (a folder with result.json)")
-    write_report(folders, options.output)
-    say(f"report: {options.output}")
+    page(folders, options.output)
+
+
+def page(folders: Sequence[Path], output: Path) -> None:
+    """Write a report."""
+    from underdog.report import write_report  # noqa: PLC0415  (matplotlib takes a while to import)
+
+    write_report(folders, output)
+    say(f"report: {output}")
 
 
 def writable(output: Path) -> None:

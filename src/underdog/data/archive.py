@@ -35,16 +35,16 @@ def open_members(path: Path) -> Iterator[list[Member]]:
         yield _visible(Member(PurePosixPath(*p.relative_to(path).parts), p.read_bytes) for p in files)
         return
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as z:
-                infos = [i for i in z.infolist() if not i.is_dir()]
-                yield _visible(Member(PurePosixPath(i.filename), partial(z.read, i)) for i in infos)
-        elif tarfile.is_tarfile(path):
+        if tarfile.is_tarfile(path):  # first: a tar that ends in a zip also looks like a zip
             with tarfile.open(path) as tar:
                 # Compressed archives can only be read from front to back: members keep the archive's order.
                 files_in = [i for i in tar.getmembers() if i.isfile()]
                 _check_end(tar)
                 yield _visible(Member(PurePosixPath(i.name), partial(_extract, tar, i)) for i in files_in)
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as z:
+                infos = [i for i in z.infolist() if not i.is_dir()]
+                yield _visible(Member(PurePosixPath(i.filename), partial(z.read, i)) for i in infos)
         else:
             raise InputError(f"source {str(path)!r} is neither a folder nor an archive ({', '.join(ARCHIVE_SUFFIXES)})")
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:

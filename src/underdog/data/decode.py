@@ -76,9 +76,11 @@ def _pixels(data: bytes, size: Size | None) -> npt.NDArray[np.uint8] | str:
                 if size is not None:
                     image.draft(None, (2 * size[1], 2 * size[0]))
                 image.load()
-                upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):
+                kind, upright = image.format, ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16") or (upright.mode == "I" and kind == "PNG"):
             upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
+        elif upright.mode in ("I", "F"):
+            return "32-bit pixels of unknown range"
         if upright.mode == "P" and "transparency" in upright.info:
             upright = upright.convert("RGBA")
         upright = upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB")

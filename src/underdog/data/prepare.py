@@ -12,6 +12,7 @@ from underdog.data.images import ImageSet
 from underdog.data.imbalance import class_numbers, make_imbalance
 from underdog.data.sources import Source
 from underdog.data.split import Split, hold_out
+from underdog.errors import InputError
 from underdog.rng import RandomStreams
 
 __all__ = ["Prepared", "prepare"]
@@ -63,6 +64,7 @@ def prepare(
     >>> sorted(split.train.counts), len(split.val), len(split.test)
     ([6, 6, 6, 6, 6, 6, 125, 125, 125, 125], 143, 359)
     """
+    _check_parts(source)
     rng = RandomStreams(data_seed)
     every = np.arange(len(source.train))
     train, test, val = source.train, source.test, source.val
@@ -83,5 +85,25 @@ def prepare(
         cut = make_imbalance(train, rho, mu, rng, minority)
         every, train = every[cut.kept], cut.images
     elif minority is not None:
-        train = replace(train, minority=class_numbers(train.classes, minority))
+        marked = class_numbers(train.classes, minority)
+        if len(marked) == len(train.classes):
+            raise InputError("minority must leave at least one class as majority")
+        train = replace(train, minority=marked)
     return Prepared(Split(train, val, test), every)
+
+
+def _check_parts(source: Source) -> None:
+    """Every class needs an image, or a group of images, in each part: the source's own and those to be held out."""
+    classes = source.train.classes
+    for name, part in (("validation", source.val), ("test", source.test)):
+        if part is not None and 0 in part.counts:
+            raise InputError(f"class {classes[part.counts.index(0)]!r} has no image in the source's own {name} part")
+    parts = ["training", *(["test"] if source.test is None else []), *(["validation"] if source.val is None else [])]
+    labels, groups = source.train.labels.numpy(), source.train.groups
+    for k, name in enumerate(classes):
+        n = source.train.counts[k] if groups is None else len(np.unique(groups[labels == k]))
+        if n < len(parts):
+            what = ("image" if groups is None else "group") + "s" * (n != 1)
+            raise InputError(
+                f"class {name!r} has {n} {what}: nothing would be left for {parts[n]} (one each for {', '.join(parts)})"
+            )

@@ -22,6 +22,8 @@ Factory = Callable[[int, int, tuple[int, int]], nn.Module]
 
 def resnet(n: int, channels: int, classes: int, size: tuple[int, int], width: float = 1) -> nn.Module:
     """A ``ResNet`` with the arguments of a factory."""
+    if min(size) < 8:
+        raise InputError(f"images of {size[1]}x{size[0]} pixels are too small for a ResNet: at least 8x8 (see --size)")
     return ResNet(channels, classes, n, width)
 
 

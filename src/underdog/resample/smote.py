@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.neighbors import NearestNeighbors
 
 from underdog.epoch import Epoch
 from underdog.errors import InputError
@@ -26,6 +25,8 @@ def interpolate(images: npt.NDArray[np.uint8], k: int, out: npt.NDArray[np.uint8
 
     x' = round(a + u (b - a)) with u uniform in [0, 1).
     """
+    from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415  (slow to import, and only needed here)
+
     near = NearestNeighbors(n_neighbors=k + 1).fit(images).kneighbors(images, return_distance=False)[:, 1:]
     n = len(out)
     choice, u = rng.integers(0, near.size, size=n), rng.uniform(size=n)

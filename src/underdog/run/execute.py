@@ -134,6 +134,8 @@ def execute(
     with _locked(folder):
         if result := finished(folder, spec):  # by another process, while this one waited or prepared
             return result
+        for leftover in folder.glob(".*.*"):  # of a process that was killed while it wrote
+            leftover.unlink()
         write_json(folder / "spec.json", spec.to_json())
         _resume(training, folder, watcher)
         while not training.finished:
@@ -219,7 +221,7 @@ def _resume(training: Training, folder: Path, watcher: Watcher) -> None:
     except Exception as error:
         raise TrainingError(f"{path} cannot be resumed from ({error}): remove it to start the run again") from error
     done, now = plain["environment"], environment(training)
-    watcher.message(f"resuming {folder.name} after epoch {len(training.records) - 1}")
+    watcher.message(f"resuming {folder.name}: {len(training.records)} of {training.hyper.epochs} epochs are done")
     if changed := [k for k in now if done.get(k) != now[k]]:
         watcher.message(
             f"it was begun elsewhere ({', '.join(changed)} differ): its figures may differ in the last digits "
@@ -269,8 +271,8 @@ def _seconds(training: Training, data: float, tested: float) -> dict[str, float]
 
 def _save_model(path: Path, training: Training, source: Source) -> None:
     weights = {k: v.contiguous() for k, v in training.best_weights.items()}
-    meta = {"classes": json.dumps(training.split.train.classes), "shape": json.dumps(training.split.train.shape)}
-    write_tensors(path, weights, meta | {"source": source.name})
+    plain = {"classes": training.split.train.classes, "shape": training.split.train.shape, "source": source.name}
+    write_tensors(path, weights, {"plain": json.dumps(plain)})  # one entry: several come in no fixed order
 
 
 def _save_predictions(path: Path, split: Split, history: History) -> None:

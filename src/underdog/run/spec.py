@@ -60,6 +60,22 @@ class RunSpec:
     revision: int = REVISION
 
     def __post_init__(self) -> None:
+        self._check_method()
+        self._resolve()
+        self._check_imbalance()
+
+    def _resolve(self) -> None:
+        """Give one setting one form, and so one id: 60 and 60.0, a default and its value, names in any order."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if "float" in f.type and value is not None:
+                object.__setattr__(self, f.name, float(value))
+        if self.model == "paper" and self.depth is None:
+            object.__setattr__(self, "depth", 2)
+        if self.minority is not None:
+            object.__setattr__(self, "minority", tuple(sorted(set(self.minority))))
+
+    def _check_method(self) -> None:
         if self.method not in METHODS:
             raise unknown("method", self.method, METHODS)
         if self.precision not in PRECISIONS:
@@ -72,10 +88,10 @@ class RunSpec:
             raise InputError(f"eps and tau belong to {' and '.join(ALTERING)}, not to {self.method!r}")
         for name, whole in (("epochs", True), ("lr", False), ("batch", True), ("width", False)):
             check_positive(name, getattr(self, name), whole)
-        for f in fields(self):  # 60 and 60.0 are one setting and must give one id
-            value = getattr(self, f.name)
-            if "float" in f.type and value is not None:
-                object.__setattr__(self, f.name, float(value))
+
+    def _check_imbalance(self) -> None:
+        if self.minority is not None and self.mu is not None:
+            raise InputError("mu and minority exclude each other: the one draws the rare classes, the other names them")
         if self.rho is None and self.mu is not None:
             raise InputError("mu needs rho: together they say which imbalance to induce")
         if self.rho is not None and not (math.isfinite(self.rho) and self.rho >= 1):
