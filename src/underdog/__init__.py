@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         UnderdogError as UnderdogError,
     )
     from underdog.learner import Learner as Learner
+    from underdog.loop.online import Tally as Tally, perturb_batch as perturb_batch
+    from underdog.loop.sampler import BalancedSampler as BalancedSampler
     from underdog.loss import (
         BalancedSoftmax as BalancedSoftmax,
         ClassWeighted as ClassWeighted,
@@ -84,6 +86,8 @@ _MODULES: dict[str, str] = {
     "epoch": "Epoch",
     "errors": "InputError TrainingError UnderdogError",
     "learner": "Learner",
+    "loop.online": "Tally perturb_batch",
+    "loop.sampler": "BalancedSampler",
     "loss": "BalancedSoftmax ClassWeighted CrossEntropy Loss balanced_softmax class_weighted cross_entropy",
     "method": "Method named_method",
     "metrics": "Metrics",
