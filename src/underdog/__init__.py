@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from underdog.learner import Learner as Learner
     from underdog.loop.online import Tally as Tally, perturb_batch as perturb_batch
     from underdog.loop.sampler import BalancedSampler as BalancedSampler
+    from underdog.loop.snapshot import Snapshot as Snapshot
     from underdog.loss import (
         BalancedSoftmax as BalancedSoftmax,
         ClassWeighted as ClassWeighted,
@@ -88,6 +89,7 @@ _MODULES: dict[str, str] = {
     "learner": "Learner",
     "loop.online": "Tally perturb_batch",
     "loop.sampler": "BalancedSampler",
+    "loop.snapshot": "Snapshot",
     "loss": "BalancedSoftmax ClassWeighted CrossEntropy Loss balanced_softmax class_weighted cross_entropy",
     "method": "Method named_method",
     "metrics": "Metrics",

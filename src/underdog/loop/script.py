@@ -197,6 +197,11 @@ class Script:
             )
         _KNOWN.add(self.model)
 
+    def look_at(self, pixels: Tensor, y: Tensor) -> None:
+        """``first_look`` at images given as pixels."""
+        seen = self._seen(pixels)
+        self.first_look(seen, y.to(seen.device))
+
     # What resamplers and attacks ask of a victim, in pixels.
 
     def _seen(self, pixels: Tensor) -> Tensor:
