@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -117,6 +118,20 @@ def test_under_no_grad_and_inference_mode_it_is_the_same() -> None:
         two = perturbed(x.clone(), y, net)
     assert torch.equal(one, expected(net, x, y))
     assert torch.equal(one, two)
+
+
+def test_a_network_in_distributed_data_parallel(tmp_path: Path) -> None:
+    (x, y), net = batch(), network()
+    expected_x = expected(net, x, y)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        model = nn.parallel.DistributedDataParallel(net)
+        for _ in range(2):  # a reducer that waits for gradients would fail in the second round
+            assert torch.equal(perturbed(x, y, model), expected_x)
+            F.cross_entropy(model(x), y).backward()
+            net[1].reset_running_stats()
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_gradients_that_accumulate_are_left_alone() -> None:

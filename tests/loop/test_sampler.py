@@ -192,6 +192,10 @@ class Bare(Dataset):
         return 3
 
 
+class TooMany(Bare):
+    targets = (0, 1, 1, 0)
+
+
 class Stream(IterableDataset):
     def __iter__(self) -> object:
         return iter(())
@@ -204,6 +208,7 @@ class Stream(IterableDataset):
         (Subset(Bare(), [0]), "cannot be found"),
         (ConcatDataset([Bare(), Photos()]), "cannot be found"),
         (Stream(), "perturb_batch"),
+        (TooMany(), "3 images but 4 labels"),
         (["cat", "dog"], "whole numbers"),
         ([0.5, 1.0], "whole numbers"),
         ([-1, 0], "from 0"),

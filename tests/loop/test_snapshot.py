@@ -198,6 +198,7 @@ def test_training_on_an_epoch_that_was_not_announced_is_an_error() -> None:
     with pytest.raises(ud.InputError, match="set_epoch"):
         train()  # set_epoch was never called
     loop.aos.set_epoch(0)
+    list(loop.loader)  # a look first is allowed
     train()
     with pytest.raises(ud.InputError, match="set_epoch"):
         train()  # and not again

@@ -61,6 +61,10 @@ def find_labels(source: object) -> npt.NDArray[np.int64]:
             f"{', '.join(ATTRIBUTES)} and columns {', '.join(COLUMNS)}): give labels=, an array of class numbers or a "
             "function from an index to one"
         )
+    if isinstance(source, Sized) and len(source) != len(found):
+        raise InputError(
+            f"{type(source).__name__} has {len(source)} images but {len(found)} labels: give labels= one for each image"
+        )
     return found
 
 
@@ -77,7 +81,7 @@ def _found(source: Any) -> npt.NDArray[np.int64] | None:
         return _numbers(own[1], own[0])
     inner = getattr(source, "dataset", None)
     same = isinstance(inner, Sized) and isinstance(source, Sized) and len(inner) == len(source)
-    return _found(inner) if same and isinstance(inner, Dataset) else None
+    return _found(inner) if same and (isinstance(inner, Dataset) or hasattr(inner, "column_names")) else None
 
 
 def _own(source: Any) -> tuple[str, object] | None:

@@ -85,28 +85,27 @@ class SnapshotLoader(DataLoader[Any]):
     sampler: EpochSampler
 
     def __iter__(self) -> Any:
-        announced, inner = self.sampler.snapshot.announced(), super().__iter__()
-        return inner if announced else self._watched(inner)
+        return self._watched(super().__iter__(), self.sampler.snapshot.fresh)
 
     def set_epoch(self, epoch: int) -> None:
         """The same as ``Snapshot.set_epoch``."""
         self.sampler.set_epoch(epoch)
 
-    def _watched(self, inner: Iterator[Any]) -> Iterator[Any]:
-        """Batches for looking only."""
-        snapshot, steps = self.sampler.snapshot, list[int]()
-        before = snapshot.announcements
+    def _watched(self, inner: Iterator[Any], fresh: bool) -> Iterator[Any]:
+        """The batches, until the bound model is trained on an epoch that was trained on before."""
+        snapshot, trained = self.sampler.snapshot, list[bool]()
+        announcements = snapshot.announcements
 
         def stepped(optimizer: Optimizer, args: object, kwargs: object) -> None:
-            ours = {id(p) for p in snapshot.script.model.parameters()} if snapshot.script else set()
-            if any(id(p) in ours for group in optimizer.param_groups for p in group["params"]):
-                steps.append(1)
+            if not trained and snapshot.trains(optimizer):
+                trained.append(True)
+                snapshot.fresh = False
 
         hook = register_optimizer_step_post_hook(stepped)
         try:
             for batch in inner:
                 yield batch
-                if steps and snapshot.announcements == before:
+                if trained and not fresh and snapshot.announcements == announcements:
                     raise InputError(
                         "the model is trained on an epoch that set_epoch did not announce: call set_epoch(t) before every "
                         "training epoch t = 0, 1, ...; iterations without it are for looking, show the same epoch again "
@@ -187,7 +186,8 @@ class Snapshot:
         self.script: Script | None = None
         self._due: int | None = None  # the epoch announced last
         self._begun: int | None = None  # the epoch that ``current`` is
-        self._resume, self._fresh, self.announcements = 0, False, 0
+        self._resume, self.announcements = 0, 0
+        self.fresh = False  # whether an epoch was announced that nothing was trained on
 
     @staticmethod
     def _labels(dataset: Dataset[Any], labels: object) -> npt.NDArray[np.int64]:
@@ -292,15 +292,15 @@ class Snapshot:
             raise InputError(
                 f"epochs go forward: {epoch} cannot follow {self._begun}. 0 begins again; load_state_dict goes back"
             )
-        self._due, self._fresh = int(epoch), True
+        self._due, self.fresh = int(epoch), True
         self.announcements += 1
         if epoch != self._begun:
             self._resume = 0
 
-    def announced(self) -> bool:
-        """Whether ``set_epoch`` was called since this was asked last."""
-        fresh, self._fresh = self._fresh, False
-        return fresh
+    def trains(self, optimizer: Optimizer) -> bool:
+        """Whether an optimiser is one of the bound model's."""
+        ours = set() if self.script is None else {id(p) for p in self.script.model.parameters()}
+        return any(id(p) in ours for group in optimizer.param_groups for p in group["params"])
 
     def _begin(self) -> int:
         """Refresh if the epoch announced last is new; its number, or -1 before the first."""
@@ -331,11 +331,11 @@ class Snapshot:
         t = self._begin()
         # A look before the interrupted epoch is announced again shows it whole.
         epoch, begin = self.current, 0 if self._due is None else self._resume
-        for position in self.rng("shuffle", t).permutation(len(epoch))[begin:].tolist():
-            row = int(epoch.index[position])
-            altered = epoch.altered if row >= epoch.originals else None
-            change = None if altered is None else _change(altered, row - epoch.originals)
-            yield Shown(position, int(epoch.origin[row]), t, change)
+        order = self.rng("shuffle", t).permutation(len(epoch))[begin:]
+        for position, row, origin in zip(order, epoch.index[order], epoch.origin[epoch.index[order]], strict=True):
+            altered = epoch.altered if row != origin else None
+            change = None if altered is None else _change(altered, int(row) - epoch.originals)
+            yield Shown(int(position), int(origin), t, change)
         if self._due is not None:
             self._resume = 0
 
@@ -376,4 +376,4 @@ class Snapshot:
             raise InputError(f"the state is of seed {state['seed']}, not {self.seed}")
         self.current = self.first.restored(state["shown"], tuple(state["notes"]))
         self._begun, self._resume = state["epoch"], int(state["seen"])
-        self._due, self._fresh = None, False
+        self._due, self.fresh = None, False

@@ -111,12 +111,11 @@ class Units:
             )
 
     def move(self, x: Tensor, signs: Tensor, eps: float, clip: bool = True) -> Tensor:
-        """x' = clip(x + eps * signs) in pixel units, (B, C, ...), in the type of x."""
-        if self.plain:
-            moved = x.add(signs, alpha=eps)
-            return moved.clamp_(0, 1) if clip else moved
-        moved = x + signs * self.step(x, eps)
-        return moved.clamp(*self.bounds(x)) if clip else moved
+        """x' = clip(x + eps * signs) in pixel units, (B, C, ...), written over ``signs``, which are of the type of x."""
+        moved = signs.mul_(eps if self.plain else self.step(x, eps)).add_(x)
+        if not clip:
+            return moved
+        return moved.clamp_(0, 1) if self.plain else moved.clamp_(*self.bounds(x))
 
     def to_pixels(self, x: Tensor) -> Tensor:
         """The pixels in [0, 1] of what the network sees: exact enough that ``to_input`` gives x back, bit for bit."""
