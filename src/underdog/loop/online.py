@@ -121,13 +121,15 @@ def perturb_batch(
         script.units.check(x)
         script.first_look(x, y)
     generator = _generator(model) if generator is None else generator
-    draws = torch.rand(len(x), generator=generator, device=generator.device).cpu()
-    rare = torch.isin(classes.cpu(), torch.tensor(sorted(minority)))
-    chosen = (rare & (draws < tau)).nonzero().squeeze(1).to(x.device)
-    if not len(chosen) or not eps:
+    draws = torch.rand(len(x), generator=generator, device=generator.device).tolist()
+    rare = frozenset(minority)
+    # In Python, on the host: the size of what is to be altered must be known here anyway.
+    picked = [n for n, (k, u) in enumerate(zip(classes.tolist(), draws, strict=True)) if k in rare and u < tau]
+    if not picked or not eps:
         if tally:
             tally.add(len(x))
         return x
+    chosen = torch.tensor(picked, device=x.device)
     some = x.detach()[chosen]
     signs = script.slope_of(some, y[chosen.to(y.device)]).sign()
     if tally:

@@ -155,10 +155,12 @@ class Script:
     def slope(self, x: Tensor, losses: Callable[[Tensor], Tensor]) -> Tensor:
         """d sum(losses(x)) / dx of what the network sees, (B, C, ...) in float32 or wider, without a trace.
 
-        Values that are not numbers become 0. Errors as ``perturb_batch``.
+        Errors as ``perturb_batch``.
         """
         with self._looking(x.device), torch.enable_grad():
-            leaf = x.detach().to(torch.promote_types(x.dtype, torch.float32), copy=True).requires_grad_()
+            # Tensors made under inference mode take no gradient; copies made here do.
+            own = x.clone() if x.is_inference() else x.detach()
+            leaf = own.to(torch.promote_types(x.dtype, torch.float32)).requires_grad_()
             # A copy, since the first layer may work in place; the sum, since a mean would underflow.
             total = losses(leaf.to(x.dtype, copy=True)).sum()
             if not total.requires_grad:
@@ -166,12 +168,11 @@ class Script:
             (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True)
         if gradient is None:
             raise InputError(_CUT)
-        return gradient.nan_to_num_(nan=0.0)
+        return gradient
 
     def slope_of(self, x: Tensor, y: Tensor) -> Tensor:
         """The gradient of the training loss of what the network sees."""
-        # Labels made under inference mode cannot be kept for a gradient; a copy made here can.
-        return self.slope(x, lambda v: self._losses(v, y.clone()))
+        return self.slope(x, lambda v: self._losses(v, y.clone() if y.is_inference() else y))
 
     def first_look(self, x: Tensor, y: Tensor) -> None:
         """At the first call for a network: all that can be wrong with it shows now, not within an epoch.
