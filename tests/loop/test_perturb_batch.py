@@ -211,3 +211,10 @@ def test_gradients_that_are_not_numbers_move_nothing_and_are_counted() -> None:
         net[0].weight.fill_(torch.nan)
     assert torch.equal(perturbed(x, y, net, tally=tally), x)
     assert tally.zero_gradients == 8
+
+
+@pytest.mark.parametrize("minority", [[2], {2}, torch.tensor([2]), torch.tensor([2]).numpy(), frozenset([2])], ids=type)
+def test_classes_and_labels_may_come_as_tensors_or_columns(minority: object) -> None:
+    (x, y), net = batch(), network()
+    assert torch.equal(perturbed(x, y[:, None].int(), net, minority=minority), expected(net, x, y))
+    assert perturbed(x[:0], y[:0], net).shape == (0, *x.shape[1:])

@@ -123,6 +123,7 @@ def per_image(loss: LossLike, output: Tensor, y: Tensor) -> Tensor:
     >>> per_image(nn.CrossEntropyLoss(), z, y)
     tensor([0.1269, 1.3133])
     """
+    y = class_numbers(y) if loss is None and y.shape[1:] == (1,) else y
     half = output.dtype in (torch.float16, torch.bfloat16)
     logits = output.float() if half else output
     if half and (form := _log_odds(loss, logits, y)) is not None:

@@ -112,7 +112,8 @@ def perturb_batch(
     """
     check_eps(eps)
     check_tau(tau)
-    if not minority:
+    rare = frozenset(int(k) for k in minority)  # whatever they came in: a tensor's elements equal nothing
+    if not rare:
         raise InputError("minority must name at least one class number, such as minority=sampler.minority; it is empty")
     classes, script = class_numbers(y), Script(model, loss, objective, Units.of(mean, std, low, high))
     if len(classes) != len(x):
@@ -122,7 +123,6 @@ def perturb_batch(
         script.first_look(x, y)
     generator = _generator(model) if generator is None else generator
     draws = torch.rand(len(x), generator=generator, device=generator.device).tolist()
-    rare = frozenset(minority)
     # In Python, on the host: the size of what is to be altered must be known here anyway.
     picked = [n for n, (k, u) in enumerate(zip(classes.tolist(), draws, strict=True)) if k in rare and u < tau]
     if not picked or not eps:

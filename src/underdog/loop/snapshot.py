@@ -176,7 +176,7 @@ class Snapshot:
         numbers = self._labels(dataset, labels)
         self.seed, self.rng, self.resampler, self.augment = seed, RandomStreams(seed), resampler, augment
         self.items = Items(dataset, Units.of(mean, std, low, high), image)
-        rare = None if minority is None else frozenset(minority)
+        rare = None if minority is None else frozenset(int(k) for k in minority)
         names = tuple(str(k) for k in range(int(numbers.max()) + 1))
         counted = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(numbers), -1, -1, -1)
         epoch = Epoch.of(ImageSet(counted, torch.from_numpy(numbers), names, minority=rare))
