@@ -31,6 +31,9 @@ if TYPE_CHECKING:
         UnderdogError as UnderdogError,
     )
     from underdog.learner import Learner as Learner
+    from underdog.loop.online import Tally as Tally, perturb_batch as perturb_batch
+    from underdog.loop.sampler import BalancedSampler as BalancedSampler
+    from underdog.loop.snapshot import Snapshot as Snapshot
     from underdog.loss import (
         BalancedSoftmax as BalancedSoftmax,
         ClassWeighted as ClassWeighted,
@@ -84,6 +87,9 @@ _MODULES: dict[str, str] = {
     "epoch": "Epoch",
     "errors": "InputError TrainingError UnderdogError",
     "learner": "Learner",
+    "loop.online": "Tally perturb_batch",
+    "loop.sampler": "BalancedSampler",
+    "loop.snapshot": "Snapshot",
     "loss": "BalancedSoftmax ClassWeighted CrossEntropy Loss balanced_softmax class_weighted cross_entropy",
     "method": "Method named_method",
     "metrics": "Metrics",

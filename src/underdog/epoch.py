@@ -232,6 +232,10 @@ class Epoch:
         """(B, C, H, W) uint8 of rows that are their own origin."""
         return self._pixels(torch.from_numpy(rows).to(self.images.device))
 
+    def unit(self, rows: Indices) -> Tensor:
+        """(B, C, H, W) in [0, 1] of rows that are their own origin, as attacks get them."""
+        return to_unit(self.pixels(rows))
+
     def _pixels(self, rows: Tensor) -> Tensor:
         if not len(self.synthetic):
             return self.images[rows]

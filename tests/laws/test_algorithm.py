@@ -12,7 +12,6 @@ from small import image_set, learner
 from torch.nn.functional import cross_entropy
 
 import underdog as ud
-from underdog.resample import perturb
 
 EPS, TAU, SEED, BATCH = 12 / 255, 0.6, 5, 16
 COUNTS = (40, 40, 3, 5)
@@ -96,7 +95,7 @@ def test_in_float64_it_holds_for_any_batch_size(images: ud.ImageSet, monkeypatch
     net = copy.deepcopy(who.model).double()
     x, _ = next(literal_epochs(images, 1, net, torch.float64, batch=1))
     who.model.double()
-    monkeypatch.setattr(perturb, "to_unit", lambda u: ud.to_unit(u).double())
+    monkeypatch.setattr(ud.Epoch, "unit", lambda epoch, rows: ud.to_unit(epoch.pixels(rows)).double())
     epoch = next(library_epochs(images, 1, ud.aos(EPS, TAU), who))
     assert torch.equal((epoch.show(epoch.index) - ud.to_unit(epoch.pixels(epoch.origin[epoch.index]))).sign(),
                        (x - ud.to_unit(epoch.pixels(epoch.origin[epoch.index]))).sign())  # fmt: skip

@@ -19,6 +19,7 @@ LAYERS = [
     ["resample"],
     ["method", "learner"],
     ["train"],
+    ["loop"],
     ["run"],
     ["report"],
     ["cli", "__main__"],

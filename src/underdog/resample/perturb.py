@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from underdog.attack.base import Attack, SignAttack, Victim
-from underdog.data.images import to_unit
 from underdog.epoch import Altered, AlteredPixels, AlteredSigns, Epoch, pack_signs
 from underdog.errors import InputError
 from underdog.rng import RandomStreams
@@ -93,17 +92,18 @@ class Perturb:
     def _alter(self, epoch: Epoch, origin: npt.NDArray[np.int64], victim: Victim, rng: np.random.Generator) -> Altered:
         """Attack the rows ``origin`` (A,), a padded chunk at a time."""
         padded = np.concatenate([origin, np.repeat(origin[-1:], -len(origin) % CHUNK)])
-        done: list[Tensor] = []
-        moved: list[Tensor] = []
-        for rows in np.split(padded, len(padded) // CHUNK):
-            x = to_unit(epoch.pixels(rows))
+        moved, kept = list[Tensor](), torch.empty(0)
+        for at, rows in enumerate(np.split(padded, len(padded) // CHUNK)):
+            x = epoch.unit(rows)
             y = torch.from_numpy(epoch.labels[rows]).to(x.device)
             if isinstance(self.attack, SignAttack):
-                done.append(pack_signs(self.attack.signs(victim, x, y, rng).flatten(1)))
+                done = pack_signs(self.attack.signs(victim, x, y, rng).flatten(1))
             else:
-                done.append(self.attack(victim, x, y, rng))
-                moved.append((done[-1] != x).flatten(1).any(1))
-        rows_done = torch.cat(done)[: len(origin)]
+                done = self.attack(victim, x, y, rng)
+                moved.append((done != x).flatten(1).any(1))
+            # Filled as it goes: joining the chunks in the end would hold every row twice.
+            kept = done.new_empty((len(padded), *done.shape[1:])) if at == 0 else kept
+            kept[at * CHUNK : (at + 1) * CHUNK] = done
         if isinstance(self.attack, SignAttack):
-            return AlteredSigns(rows_done, self.attack.eps, self.clip)
-        return AlteredPixels(rows_done, torch.cat(moved)[: len(origin)])
+            return AlteredSigns(kept[: len(origin)], self.attack.eps, self.clip)
+        return AlteredPixels(kept[: len(origin)], torch.cat(moved)[: len(origin)])

@@ -1,0 +1,177 @@
+"""What a data set's items are made of, and what a worker makes of one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from underdog.data.images import to_unit
+from underdog.epoch import unpack_signs
+from underdog.errors import InputError
+from underdog.loop.units import Units
+from underdog.rng import RandomStreams
+
+__all__ = ["Augment", "Items", "Pixels", "Shown", "ShownItems", "Signs", "seeded"]
+
+#: (C, H, W) as the data set gives it -> what the network is to see.
+Augment = Callable[[Tensor], Any]
+
+#: (256, 4) the signs in every byte that ``pack_signs`` can make; a table is four times as fast as shifting.
+SIGNS = unpack_signs(torch.arange(256, dtype=torch.uint8).view(-1, 1), 4).float().numpy()
+
+#: What dictionaries call the image.
+IMAGES = ("pixel_values", "image", "img", "images")
+#: What dictionaries call the label.
+LABELS = ("label", "labels", "target", "fine_label", "class")
+
+
+class Signs(NamedTuple):
+    """An altered row as two bits a value."""
+
+    packed: npt.NDArray[np.uint8]
+    eps: float
+    clip: bool
+
+
+class Pixels(NamedTuple):
+    """An altered row as float32 pixels in [0, 1]."""
+
+    values: npt.NDArray[np.float32]
+
+
+class Shown(NamedTuple):
+    """The index a worker gets: which image, where in which epoch, and the altered row it is to show.
+
+    The row itself travels with its number, so that workers of any kind and age, also persistent ones that were
+    started many epochs ago, need nothing but their index. Arrays, not tensors: each of those would take a file.
+    """
+
+    position: int
+    row: int
+    epoch: int
+    change: Signs | Pixels | None
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from ``seed``, and leave the random state of torch, numpy and Python as it was."""
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
+
+
+def _tensor(image: object, units: Units) -> Tensor:
+    """(C, H, W) floating point of a tensor, array or picture."""
+    if not isinstance(image, Tensor):
+        array = np.array(image)
+        if array.dtype != np.uint8 or array.ndim not in (2, 3):
+            raise InputError(
+                f"images must be tensors, pictures or arrays of bytes, not {type(image).__name__} of {array.dtype}: "
+                "end the data set's transform with ToTensor"
+            )
+        image = torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+    if image.dtype == torch.uint8:
+        return to_unit(image) if units.plain else image.float()
+    return image
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Reads the images of a data set.
+
+    Args:
+        dataset: any map-style one, of tuples that begin with the image and the label, or of dictionaries.
+        units: what its images are.
+        key: what its dictionaries call the image; found where None.
+    """
+
+    dataset: Dataset[Any]
+    units: Units
+    key: str | None = None
+
+    def _key(self, item: Mapping[str, Any]) -> str:
+        names = [n for n in ((self.key,) if self.key else IMAGES) if n in item]
+        if not names:
+            raise InputError(f"items have no image among {', '.join(map(repr, item))}: name it with image=")
+        return names[0]
+
+    def image(self, item: Any) -> Tensor:
+        """(C, H, W) of an item, as the network would see it unaltered."""
+        if isinstance(item, Mapping):
+            return _tensor(item[self._key(item)], self.units)
+        if isinstance(item, tuple | list) and item:
+            return _tensor(item[0], self.units)
+        raise InputError(f"items must be tuples (image, label, ...) or dictionaries, not {type(item).__name__}")
+
+    def label(self, item: Any) -> Any:
+        """The label of an item as the data set gives it, or None where there is none."""
+        if isinstance(item, Mapping):
+            return next((item[name] for name in LABELS if name in item), None)
+        return item[1] if len(item) > 1 else None
+
+    def with_image(self, item: Any, image: Any) -> Any:
+        """The same item with another image."""
+        if isinstance(item, Mapping):
+            return {**item, self._key(item): image}
+        if hasattr(item, "_replace"):
+            return item._replace(**{item._fields[0]: image})
+        return type(item)([image, *item[1:]])
+
+    def read(self, rows: npt.NDArray[np.int64]) -> Tensor:
+        """(B, C, H, W) images, each read once.
+
+        Raises:
+            InputError: images of different sizes.
+        """
+        distinct, back = np.unique(rows, return_inverse=True)
+        images = [self.image(self.dataset[int(row)]) for row in distinct]
+        if len(shapes := {tuple(x.shape) for x in images}) > 1:
+            raise InputError(
+                f"images must be of one size, not {shapes}: resize or crop them in the data set's transform"
+            )
+        return torch.stack(images)[torch.from_numpy(back)]
+
+
+class ShownItems(Dataset[Any]):
+    """What a ``DataLoader`` reads: items as an epoch shows them, each addressed by a ``Shown``."""
+
+    def __init__(self, items: Items, augment: Augment | None, seed: int) -> None:
+        self.items, self.augment, self.rng = items, augment, RandomStreams(seed)
+
+    def __len__(self) -> int:
+        return len(self.items.dataset)  # type: ignore[arg-type]
+
+    def __getitem__(self, shown: Shown) -> Any:
+        if not isinstance(shown, Shown):
+            raise InputError(f"this data set is read through its own sampler, not by the index {shown!r}")
+        item = self.items.dataset[shown.row]
+        x: Any = self._altered(self.items.image(item), shown.change)
+        if self.augment is not None:
+            with seeded(self.rng.torch_seed("augment", shown.epoch, shown.position)):
+                x = self.augment(x)
+        return self.items.with_image(item, x)
+
+    def _altered(self, x: Tensor, change: Signs | Pixels | None) -> Tensor:
+        units = self.items.units
+        if isinstance(change, Signs):
+            signs = torch.from_numpy(SIGNS.take(change.packed, axis=0)).flatten()[: x.numel()].to(x.dtype)
+            return units.move(x[None], signs.view(1, *x.shape), change.eps, change.clip)[0]
+        if isinstance(change, Pixels):
+            return units.to_input(torch.from_numpy(change.values)[None])[0].to(x.dtype)
+        return x

@@ -1,0 +1,139 @@
+"""Alter minority images batch by batch, in a loop of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from underdog.errors import InputError
+from underdog.loop.losses import LossLike, class_numbers
+from underdog.loop.script import Objective, Script
+from underdog.loop.units import Channels, Units
+from underdog.validate import check_eps, check_tau
+
+__all__ = ["Tally", "perturb_batch"]
+
+#: The generators of networks whose script gives none.
+_OWN: WeakKeyDictionary[nn.Module, torch.Generator] = WeakKeyDictionary()
+
+
+class Tally:
+    """Counts what ``perturb_batch`` did, without waiting for the device until asked.
+
+    Attributes:
+        images: images seen.
+        altered: images that were attacked.
+
+    >>> tally = Tally()
+    >>> tally.images, tally.altered, tally.zero_gradients
+    (0, 0, 0)
+    """
+
+    def __init__(self) -> None:
+        self.images, self.altered, self._zero = 0, 0, torch.zeros((), dtype=torch.int64)
+
+    @property
+    def zero_gradients(self) -> int:
+        """How many of the attacked images had a gradient that is zero everywhere, and so stayed as they were."""
+        return int(self._zero)
+
+    def add(self, images: int, signs: Tensor | None = None) -> None:
+        """Count a batch of ``images``, of which those with ``signs`` (m, C, ...) were attacked."""
+        self.images += images
+        if signs is not None:
+            self.altered += len(signs)
+            self._zero = self._zero.to(signs.device) + (~signs.flatten(1).any(1)).sum()
+
+
+def _generator(model: nn.Module) -> torch.Generator:
+    """The generator of a network, seeded as the script was; the script's own state neither moves nor matters."""
+    if model not in _OWN:
+        _OWN[model] = torch.Generator().manual_seed(torch.initial_seed() % 2**63)
+    return _OWN[model]
+
+
+def perturb_batch(
+    x: Tensor,
+    y: Tensor,
+    model: nn.Module,
+    *,
+    eps: float,
+    tau: float = 0.5,
+    minority: Collection[int],
+    loss: LossLike = None,
+    objective: Objective | None = None,
+    mean: Channels | None = None,
+    std: Channels | None = None,
+    low: float = 0.0,
+    high: float = 1.0,
+    generator: torch.Generator | None = None,
+    tally: Tally | None = None,
+) -> Tensor:
+    """Return the batch with each minority image, with probability tau, moved against the network as it is now.
+
+    x' = clip(x + eps * sign(grad_x J(NN, x, y)), low, high) in pixels, whatever the network sees of them. The gradient
+    is taken in evaluation mode and leaves no trace on the model, the optimiser or the random state.
+
+    Args:
+        x: (B, C, H, W) floating point, as the network gets them; it stays as it is.
+        y: (B,) class numbers, or (B, K) one-hot or soft labels, whose largest entry is their class.
+        model: the network in training; compiled, parallel, autocast or half precision as the script has it. It may
+            return logits (B, K), a tuple that begins with them, or a dictionary or object with ``logits``.
+        eps: length of the move as a share of the pixel range, in [0, 1]; 8/255 moves a byte by 8.
+        tau: probability in [0, 1].
+        minority: class numbers that may be altered, such as ``BalancedSampler.minority``.
+        loss: the script's own, J(logits, labels); cross-entropy where None. Its mean is undone.
+        objective: J(x, y) -> (B,) in the place of ``loss``, for a loss that lies inside the model.
+        mean, std: per channel, where x is normalised as (pixels - mean) / std.
+        low, high: what the darkest and the brightest pixel are before normalisation, such as 0 and 255.
+        generator: draws which images are altered, B numbers a batch; keep its state to resume. Without, each model has
+            one of its own, seeded with ``torch.initial_seed()``.
+        tally: counts the altered images, and those whose gradient was zero.
+
+    Returns:
+        (B, C, H, W) in the type, memory format and on the device of x; x itself where nothing is altered.
+
+    Raises:
+        InputError: values outside [low, high], labels or logits of a wrong shape, a loss reduced in a way that cannot be
+            undone, a network that autograd cannot look through. The first call for a model checks all of it, also when
+            the batch has no minority image.
+
+    *Source*: Algorithm 1 (lines 5-14) of the paper, for one batch.
+    *Deviation*: the images are altered in every epoch, by the network of the moment, and not kept for the next.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> x, y = torch.rand(8, 1, 2, 2), torch.tensor([0, 0, 0, 0, 0, 0, 1, 1])
+    >>> altered = perturb_batch(x, y, net, eps=8 / 255, tau=1, minority=[1])
+    >>> (altered != x).flatten(1).any(1).tolist()
+    [False, False, False, False, False, False, True, True]
+    """
+    check_eps(eps)
+    check_tau(tau)
+    rare = frozenset(int(k) for k in minority)  # whatever they came in: a tensor's elements equal nothing
+    if not rare:
+        raise InputError("minority must name at least one class number, such as minority=sampler.minority; it is empty")
+    classes, script = class_numbers(y), Script(model, loss, objective, Units.of(mean, std, low, high))
+    if len(classes) != len(x):
+        raise InputError(f"x and y must be of one length, not {len(x)} and {len(classes)}")
+    if script.is_new and len(x):
+        script.units.check(x)
+        script.first_look(x, y)
+    generator = _generator(model) if generator is None else generator
+    draws = torch.rand(len(x), generator=generator, device=generator.device).tolist()
+    # In Python, on the host: the size of what is to be altered must be known here anyway.
+    picked = [n for n, (k, u) in enumerate(zip(classes.tolist(), draws, strict=True)) if k in rare and u < tau]
+    if not picked or not eps:
+        if tally:
+            tally.add(len(x))
+        return x
+    chosen = torch.tensor(picked, device=x.device)
+    some = x.detach()[chosen]
+    signs = script.slope_of(some, y[chosen.to(y.device)]).sign()
+    if tally:
+        tally.add(len(x), signs)
+    altered = x.detach().clone()
+    altered[chosen] = script.units.move(some, signs.to(x.dtype), eps)
+    return altered

@@ -1,0 +1,144 @@
+"""Balanced epochs as an order of indices, for any loader."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Sampler
+
+from underdog.data.imbalance import minority_by_count
+from underdog.errors import InputError
+from underdog.loop.labels import find_labels
+from underdog.rng import RandomStreams
+
+__all__ = ["BalancedSampler", "share"]
+
+Indices = npt.NDArray[np.int64]
+
+#: Indices turned into Python numbers at a time.
+CHUNK = 65536
+
+
+def share(order: Indices, rank: int, world: int) -> Indices:
+    """What rank ``rank`` of ``world`` shows of an epoch: every world-th example.
+
+    Nothing is left out, and the ranks' i-th batches together are the i-th batch of one process. Where the length
+    is no multiple of ``world``, as many examples as are missing are repeated from the beginning of the order.
+
+    >>> [share(np.arange(5), rank, 2).tolist() for rank in (0, 1)]
+    [[0, 2, 4], [1, 3, 0]]
+    """
+    return np.resize(order, -(-len(order) // world) * world)[rank::world]
+
+
+class BalancedSampler(Sampler[int]):
+    """Show as many images of every class as the largest one has, shuffled.
+
+    Each class is walked through in random orders, one after the other and on into the next epoch, so that every
+    image is shown before any is shown again. An epoch depends on the seed and its number alone. Ranks see
+    their shares of the same epoch: ``share`` says what is repeated where its length is no multiple of ``world``.
+
+    An iteration that runs to its end is followed by the next epoch; ``set_epoch`` says otherwise.
+
+    Args:
+        labels: (N,) class numbers, or a data set in which they can be found without decoding images.
+        seed: any integer.
+        rank, world: the number of this process and how many there are.
+
+    Attributes:
+        counts: (K,) images of each class.
+        minority: the classes with at most half as many images as the largest.
+        epoch: the number of the epoch that the next iteration shows.
+
+    Raises:
+        InputError: labels that cannot be found or are no class numbers; a rank outside [0, world).
+
+    *Source*: section 2 of the paper (random oversampling).
+    *Deviation*: repeats are drawn without replacement, where the paper and ``RandomOverSampler`` draw with it, and anew
+    in every epoch.
+
+    >>> sampler = BalancedSampler([0, 0, 0, 0, 1, 1])
+    >>> len(sampler), sampler.minority
+    (8, frozenset({1}))
+    >>> sorted(sampler)
+    [0, 1, 2, 3, 4, 4, 5, 5]
+    """
+
+    def __init__(self, labels: object, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+        if not 0 <= rank < world:
+            raise InputError(f"rank must lie in [0, world), not {rank} of {world}")
+        numbers = find_labels(labels)
+        if not len(numbers):
+            raise InputError("labels must name at least one image")
+        self.seed, self.rank, self.world = seed, rank, world
+        self.counts: tuple[int, ...] = tuple(np.bincount(numbers).tolist())
+        self.minority = minority_by_count(self.counts)
+        self._members = [(k, np.flatnonzero(numbers == k)) for k, n in enumerate(self.counts) if n]
+        self.epoch = self._seen = self._resume = 0
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._members) * max(self.counts) / self.world)
+
+    def order(self, epoch: int) -> Indices:
+        """(N,) the images that an epoch shows, of all ranks together."""
+        rng, size = RandomStreams(self.seed), max(self.counts)
+        shown = np.empty(len(self._members) * size, dtype=np.int64)
+        for row, (k, members) in zip(shown.reshape(-1, size), self._members, strict=True):
+            # The k-th class's endless walk, in blocks of whole rounds: this epoch's stretch lies in one or two of them.
+            rounds = -(-size // len(members))
+            block, skipped = divmod(epoch * size, rounds * len(members))
+            blocks = [np.tile(members, (rounds, 1)) for _ in range(1 + (skipped + size > rounds * len(members)))]
+            for number, own in enumerate(blocks, block):
+                rng("balanced", k, number).permuted(own, axis=1, out=own)
+            row[:] = np.concatenate(blocks).reshape(-1)[skipped : skipped + size]
+        return rng("balanced-shuffle", epoch).permutation(shown)
+
+    def __iter__(self) -> Iterator[int]:
+        epoch, self._seen = self.epoch, self._resume
+        mine = share(self.order(epoch), self.rank, self.world)
+        for at in range(self._seen, len(mine), CHUNK):
+            for index in mine[at : at + CHUNK].tolist():
+                self._seen += 1
+                yield index
+        if self.epoch == epoch:
+            self.set_epoch(epoch + 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration show this epoch; from where it was, if its state was loaded."""
+        if epoch != self.epoch:
+            self.epoch, self._seen, self._resume = int(epoch), 0, 0
+
+    def state_dict(self, epoch: int | None = None, seen: int | None = None) -> dict[str, int]:
+        """What ``load_state_dict`` needs to go on, also in the middle of an epoch.
+
+        Args:
+            epoch, seen: the epoch in training and how many of its examples this rank has trained on. Without,
+                the last that were drawn: within an epoch that is right without workers only, since these
+                draw some batches ahead.
+        """
+        if (epoch is None) != (seen is None):
+            raise InputError("epoch and seen belong together: give both, or none")
+        if epoch is None or seen is None:
+            epoch, seen = self.epoch, self._seen
+        if seen >= len(self):
+            epoch, seen = epoch + 1, 0
+        return {"epoch": int(epoch), "seen": int(seen), "world": self.world, "images": sum(self.counts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where ``state_dict`` was called; the next iteration shows what was left of that epoch.
+
+        Raises:
+            InputError: the state of other data, or, within an epoch, of another number of ranks.
+        """
+        if state["images"] != sum(self.counts):
+            raise InputError(f"the state is of {state['images']} images, but there are {sum(self.counts)} now")
+        if state["seen"] and state["world"] != self.world:
+            raise InputError(
+                f"the state is from within an epoch of {state['world']} ranks, and there are {self.world} now: "
+                "resume with as many, or from the end of an epoch"
+            )
+        self.epoch, self._seen, self._resume = int(state["epoch"]), int(state["seen"]), int(state["seen"])

@@ -1,0 +1,246 @@
+"""The network of somebody's own training script, as a victim."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from underdog.errors import InputError
+from underdog.learner import untouched
+from underdog.loop.losses import LossLike, class_numbers, losses_of, per_image
+from underdog.loop.units import Units
+
+__all__ = ["Objective", "Script", "logits_of"]
+
+#: (images, labels) -> losses, for a loss that lies inside the model.
+Objective = Callable[[Tensor, Tensor], Tensor]
+
+#: Networks that were looked at for what can go wrong.
+_KNOWN: WeakSet[nn.Module] = WeakSet()
+
+#: Images used for that.
+FEW = 8
+
+
+def logits_of(output: object, n: int) -> Tensor:
+    """The (n, K) logits in what a network returns: a tensor, ``.logits``, ``["logits"]`` or the first of a tuple.
+
+    Raises:
+        InputError: none of these, or not n rows.
+
+    >>> logits_of({"logits": torch.zeros(3, 2), "hidden": None}, 3).shape
+    torch.Size([3, 2])
+    """
+    found: object = output
+    if isinstance(found, Mapping):
+        if "logits" not in found:
+            raise InputError(
+                f"the model returns a dictionary of {', '.join(map(repr, found))} without 'logits': give objective=, "
+                "a function of images and labels that returns each image's loss"
+            )
+        found = found["logits"]
+    elif hasattr(found, "logits"):
+        found = found.logits
+    elif isinstance(found, tuple | list) and found:
+        found = found[0]
+    if not isinstance(found, Tensor) or found.ndim == 0 or found.shape[0] != n:
+        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise InputError(
+            f"the model must return logits of shape ({n}, classes) for {n} images, not {got}; "
+            "where it returns its loss instead, give objective=, a function of images and labels"
+        )
+    return found
+
+
+@contextmanager
+def _eagerly() -> Iterator[None]:
+    """Run compiled networks as they were written: evaluation mode would compile their graph anew."""
+    compilers = "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")
+    with torch.compiler.set_stance("force_eager") if compilers else ExitStack():
+        yield
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say what to do about errors of autograd that are about how the network is written."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "use_reentrant" in str(error) or "Checkpointing is not compatible" in str(error):
+            raise InputError(
+                "the model uses reentrant gradient checkpointing, which cannot give the gradient of its images: "
+                "checkpoint with use_reentrant=False"
+            ) from error
+        if "nference tensor" in str(error):
+            raise InputError(_CUT) from error
+        raise
+
+
+_CUT = (
+    "the model's loss does not depend on its images as far as autograd can see, so there is no direction to move them in: "
+    "a part of it runs under torch.no_grad(), torch.inference_mode() or .detach(). To keep a backbone fixed, set "
+    "requires_grad_(False) on its parameters instead"
+)
+
+
+def _memory_format(model: nn.Module) -> torch.memory_format:
+    """The format a network's convolutions are in: the gradient is to come from the kernels that train it."""
+    for p in model.parameters():
+        if p.ndim == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last):
+            return torch.channels_last
+    return torch.contiguous_format
+
+
+@dataclass(frozen=True, eq=False)
+class Script:
+    """A victim made of a script's model and loss; images are pixels in [0, 1], of any device.
+
+    Args:
+        model: any network; compiled and DistributedDataParallel ones too.
+        loss: the script's own loss of logits and labels; None is cross-entropy.
+        inside: losses from what the network sees and labels, in the place of model and loss.
+        units: what the network sees of pixels.
+        targets: from class numbers to labels as the script has them.
+    """
+
+    model: nn.Module
+    loss: LossLike = None
+    inside: Objective | None = None
+    units: Units = field(default_factory=Units)
+    targets: Callable[[Tensor], Tensor] = field(default=lambda y: y)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether ``first_look`` has still to find nothing wrong with this model."""
+        return self.model not in _KNOWN
+
+    @property
+    def network(self) -> nn.Module:
+        """The model itself: a DistributedDataParallel one would wait for gradients that never come."""
+        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+
+    @contextmanager
+    def _looking(self, device: torch.device) -> Iterator[None]:
+        """Nothing that happens within leaves a trace on the model, the loss or the random state."""
+        with ExitStack() as stack:
+            stack.enter_context(_explained())
+            stack.enter_context(untouched(self.model, device))
+            if isinstance(self.loss, nn.Module):
+                stack.enter_context(untouched(self.loss, device))
+            stack.enter_context(_eagerly())
+            stack.enter_context(torch.inference_mode(False))
+            yield
+
+    def _losses(self, x: Tensor, y: Tensor) -> Tensor:
+        """(B,) losses, with a graph, of what the network sees."""
+        if self.inside is not None:
+            inside = self.inside
+            return losses_of(inside(x, y), len(x), lambda at: inside(x.detach()[at], y[at]))
+        output = logits_of(self.network(x), len(x))
+        if self.is_new and self.loss is None and (output.ndim != 2 or int(class_numbers(y).max()) >= output.shape[1]):
+            raise InputError(
+                f"the model must return logits of shape ({len(x)}, classes) with a column for each class, but "
+                f"returns {tuple(output.shape)} where label {int(class_numbers(y).max())} occurs"
+            )
+        return per_image(self.loss, output, y)
+
+    def slope(self, x: Tensor, losses: Callable[[Tensor], Tensor]) -> Tensor:
+        """d sum(losses(x)) / dx of what the network sees, (B, C, ...) in float32 or wider, without a trace.
+
+        Errors as ``perturb_batch``.
+        """
+        with self._looking(x.device), torch.enable_grad():
+            # Tensors made under inference mode take no gradient; copies made here do.
+            own = x.clone() if x.is_inference() else x.detach()
+            leaf = own.to(torch.promote_types(x.dtype, torch.float32)).requires_grad_()
+            # A copy, since the first layer may work in place; the sum, since a mean would underflow.
+            total = losses(leaf.to(x.dtype, copy=True)).sum()
+            if not total.requires_grad:
+                raise InputError(_CUT)
+            (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True)
+        if gradient is None:
+            raise InputError(_CUT)
+        return gradient
+
+    def slope_of(self, x: Tensor, y: Tensor) -> Tensor:
+        """The gradient of the training loss of what the network sees."""
+        return self.slope(x, lambda v: self._losses(v, y.clone() if y.is_inference() else y))
+
+    def first_look(self, x: Tensor, y: Tensor) -> None:
+        """At the first call for a network: all that can be wrong with it shows now, not within an epoch.
+
+        Warns when two gradients of the same images differ.
+
+        Raises:
+            InputError: as ``perturb_batch``.
+        """
+        order = class_numbers(y).argsort(stable=True)  # of as many classes as there are
+        few = order[torch.linspace(0, len(y) - 1, min(FEW, len(y)), device=y.device).long()]
+        x, y = x[few.to(x.device)], y[few]
+        with self._looking(x.device):
+            one = self.slope_of(x, y)
+            torch.rand(1), torch.rand(1, device=x.device)  # what draws in evaluation mode draws other numbers now
+            two = self.slope_of(x, y)
+        if bool((one - two).abs().max() > 1e-3 * one.abs().max()):
+            warnings.warn(
+                "two gradients of the same images differ although the model is in evaluation mode: something in it draws "
+                "random numbers all the same, such as functional dropout without training=self.training",
+                UserWarning,
+                stacklevel=3,
+            )
+        _KNOWN.add(self.model)
+
+    def look_at(self, pixels: Tensor, y: Tensor) -> None:
+        """``first_look`` at images given as pixels."""
+        seen = self._seen(pixels)
+        self.first_look(seen, y.to(seen.device))
+
+    # What resamplers and attacks ask of a victim, in pixels.
+
+    def _seen(self, pixels: Tensor) -> Tensor:
+        """What the network sees of pixels, on its device, in its type and memory format."""
+        x = self.units.to_input(pixels)
+        if (p := next(self.network.parameters(), None)) is not None:
+            half = p.dtype in (torch.float16, torch.bfloat16)
+            x = x.to(p.device, p.dtype if half else x.dtype)
+        return x.contiguous(memory_format=_memory_format(self.network)) if x.ndim == 4 else x
+
+    def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(B,) training losses; where the loss lies inside the model, ``logits`` are the images, see ``gradient``."""
+        y = self.targets(labels.to(logits.device))
+        if self.inside is not None:
+            return self._losses(logits, y)
+        return per_image(self.loss, logits, y)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, K) float32, in evaluation mode, without a graph or a trace."""
+        if self.inside is not None:
+            raise InputError("an attack that looks at logits cannot be used with objective=, which has none")
+        seen = self._seen(x)
+        with self._looking(seen.device), torch.no_grad():
+            return logits_of(self.network(seen), len(x)).float().to(x.device)
+
+    def gradient(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """d sum(of(logits(x))) / dx of pixels, (B, C, H, W), in evaluation mode, without a trace.
+
+        A loss inside the model has no logits to give to ``of``, which then gets the images; attacks
+        only pass them on to ``objective``.
+        """
+        seen = self._seen(x)
+
+        def losses(v: Tensor) -> Tensor:
+            return of(v if self.inside is not None else self._logits(v))
+
+        slope = self.slope(seen, losses).to(x.device, x.dtype)
+        return slope if self.units.plain else slope / self.units.step(x, 1.0)
+
+    def _logits(self, v: Tensor) -> Tensor:
+        return logits_of(self.network(v), len(v))

@@ -1,0 +1,379 @@
+"""Epochs of somebody's own data set as resamplers make them, through a DataLoader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+
+from underdog.data.images import ImageSet
+from underdog.epoch import Altered, AlteredPixels, AlteredSigns, Epoch
+from underdog.errors import InputError
+from underdog.loop.items import Augment, Items, Pixels, Shown, ShownItems, Signs, seeded
+from underdog.loop.labels import find_labels
+from underdog.loop.losses import LossLike, class_numbers
+from underdog.loop.script import FEW, Objective, Script
+from underdog.loop.units import Channels, Units
+from underdog.resample.base import Resampler
+from underdog.rng import RandomStreams
+
+__all__ = ["Snapshot", "SnapshotLoader"]
+
+#: Items read twice to see whether the data set augments at random: a flip in half of all reads is missed once in 2^16.
+TWICE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class RowsOf(Epoch):
+    """An epoch whose images are the items of a data set, read when they are asked for; ``images`` only counts them."""
+
+    items: Items | None = None
+
+    def unit(self, rows: npt.NDArray[np.int64]) -> Tensor:
+        assert self.items is not None
+        return self.items.units.to_pixels(self.items.read(rows))
+
+    def _pixels(self, rows: Tensor) -> Tensor:
+        raise InputError(
+            "this resampler needs the bytes of all images at once (SMOTE does): load them as an ImageSet and use underdog.fit"
+        )
+
+
+def _change(altered: Altered, number: int) -> Signs | Pixels | None:
+    """An altered row as it travels to a worker; None where it does not differ from its origin by definition."""
+    if isinstance(altered, AlteredSigns):
+        return Signs(altered.packed[number].numpy(), altered.eps, altered.clip) if altered.eps else None
+    assert isinstance(altered, AlteredPixels)
+    return Pixels(altered.pixels[number].float().numpy())
+
+
+def _as_written(numbers: Tensor, like: Tensor | None) -> Tensor:
+    """Class numbers (B,) as the data set writes its labels, of which ``like`` is a one-hot one."""
+    return numbers if like is None else functional.one_hot(numbers, like.numel()).to(like.dtype)
+
+
+class EpochSampler(Sampler[Shown]):
+    """The order of an epoch; the refresh happens where its iteration begins, which is always in the main process."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def __len__(self) -> int:
+        return len(self.snapshot)
+
+    def __iter__(self) -> Iterator[Shown]:
+        return self.snapshot.walk()
+
+    def set_epoch(self, epoch: int) -> None:
+        self.snapshot.set_epoch(epoch)
+
+
+class SnapshotLoader(DataLoader[Any]):
+    """A ``DataLoader`` that notices training on an epoch that was not announced."""
+
+    sampler: EpochSampler
+
+    def __iter__(self) -> Any:
+        return self._watched(super().__iter__(), self.sampler.snapshot.fresh)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The same as ``Snapshot.set_epoch``."""
+        self.sampler.set_epoch(epoch)
+
+    def _watched(self, inner: Iterator[Any], fresh: bool) -> Iterator[Any]:
+        """The batches, until the bound model is trained on an epoch that was trained on before."""
+        snapshot, trained = self.sampler.snapshot, list[bool]()
+        announcements = snapshot.announcements
+
+        def stepped(optimizer: Optimizer, args: object, kwargs: object) -> None:
+            if not trained and snapshot.trains(optimizer):
+                trained.append(True)
+                snapshot.fresh = False
+
+        hook = register_optimizer_step_post_hook(stepped)
+        try:
+            for batch in inner:
+                yield batch
+                if trained and not fresh and snapshot.announcements == announcements:
+                    raise InputError(
+                        "the model is trained on an epoch that set_epoch did not announce: call set_epoch(t) before every "
+                        "training epoch t = 0, 1, ...; iterations without it are for looking, show the same epoch again "
+                        "and never refresh it"
+                    )
+        finally:
+            hook.remove()
+
+
+class Snapshot:
+    """A data set of one's own, shown in epochs that a resampler makes of it: the paper's AOS in one's own loop.
+
+    Each training epoch is announced with ``set_epoch(t)``. Where the next iteration of the loader begins, the altered
+    images are made anew if the resampler says so (AOS: before every second epoch), from the bound model as it is then.
+    Iterations that were not announced, such as for metrics, show the same epoch again. With the same seed, network and
+    batch size the loader shows the very images that ``fit`` shows, whatever the number of workers.
+
+    Args:
+        dataset: any map-style data set of tuples (image, label, ...) or dictionaries. An image is a tensor (C, H, W), or
+            bytes or a picture, which become numbers in [low, high].
+        resampler: such as ``aos(8/255, 0.5)``; eps is a share of the pixel range.
+        labels: (N,) class numbers or a function from an index to one, where the data set does not offer them.
+        augment: random augmentation (C, H, W) -> anything, applied after the alteration, with torch, numpy and Python
+            seeded from (epoch, position). The data set itself must give the same image at every reading.
+        image: what dictionaries call the image, where it is none of "pixel_values", "image", "img", "images".
+        minority: class numbers that may be altered; by default those with at most half the largest's images.
+        mean, std: per channel, where the data set normalises its images.
+        low, high: what the darkest and the brightest pixel are before normalisation.
+        seed: any integer; decides everything that is drawn.
+
+    Attributes:
+        current: the ``Epoch`` that is shown, with ``altered_examples`` and ``zero_gradients``.
+
+    Raises:
+        InputError: labels that cannot be found, an iterable data set, one that augments at random, images outside
+            [low, high] or of several sizes.
+
+    *Source*: Algorithm 1 of the paper, by way of ``Epoch`` and the resamplers.
+
+    >>> from torch.utils.data import TensorDataset
+    >>> from underdog import aos
+    >>> data = TensorDataset(torch.rand(12, 1, 2, 2), torch.tensor([0] * 9 + [1] * 3))
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> shown = Snapshot(data, aos(8 / 255, tau=1)).bind(net)
+    >>> loader = shown.loader(batch_size=6)
+    >>> for epoch in range(2):
+    ...     shown.set_epoch(epoch)
+    ...     print([len(y) for x, y in loader], shown.current.altered_examples)
+    [6, 6, 6] 9
+    [6, 6, 6] 9
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        resampler: Resampler,
+        *,
+        labels: object = None,
+        augment: Augment | None = None,
+        image: str | None = None,
+        minority: Collection[int] | None = None,
+        mean: Channels | None = None,
+        std: Channels | None = None,
+        low: float = 0.0,
+        high: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        numbers = self._labels(dataset, labels)
+        self.seed, self.rng, self.resampler, self.augment = seed, RandomStreams(seed), resampler, augment
+        self.items = Items(dataset, Units.of(mean, std, low, high), image)
+        rare = None if minority is None else frozenset(int(k) for k in minority)
+        names = tuple(str(k) for k in range(int(numbers.max()) + 1))
+        counted = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(numbers), -1, -1, -1)
+        epoch = Epoch.of(ImageSet(counted, torch.from_numpy(numbers), names, minority=rare))
+        self.first = RowsOf(**{f.name: getattr(epoch, f.name) for f in fields(epoch)}, items=self.items)
+        self.targets = self._probe()
+        self.start = self.current = resampler.start(self.first, self.rng)
+        self.script: Script | None = None
+        self._due: int | None = None  # the epoch announced last
+        self._begun: int | None = None  # the epoch that ``current`` is
+        self._resume, self.announcements = 0, 0
+        self.fresh = False  # whether an epoch was announced that nothing was trained on
+
+    @staticmethod
+    def _labels(dataset: Dataset[Any], labels: object) -> npt.NDArray[np.int64]:
+        if isinstance(dataset, IterableDataset):
+            return find_labels(dataset)  # says what to do instead
+        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+            raise InputError(
+                f"the data set must have a length and items by index; {type(dataset).__name__} has not both"
+            )
+        n = len(dataset)
+        numbers = find_labels(
+            dataset if labels is None else [labels(i) for i in range(n)] if callable(labels) else labels
+        )
+        if len(numbers) != n or not n:
+            raise InputError(f"there must be one label for each of the {n} images, at least one, not {len(numbers)}")
+        return numbers
+
+    def _probe(self) -> Callable[[Tensor], Tensor]:
+        """Read a few items twice, and find out how labels are written: from class numbers to that."""
+        n, items = len(self.first.images), self.items
+        one_hot: Tensor | None = None
+        with seeded(0):
+            for row in np.unique(np.linspace(0, n - 1, min(n, TWICE)).astype(int)).tolist():
+                one, two = items.dataset[row], items.dataset[row]
+                x = items.image(one)
+                items.units.check(x[None])
+                again = items.image(two)
+                if x.shape != again.shape or not torch.equal(x, again):
+                    raise InputError(
+                        f"two readings of image {row} differ, so the data set augments at random, and an alteration made for "
+                        "one reading would not fit the next: take what is random out of its transform and give it as "
+                        "augment=, which is applied after the alteration; or use underdog.perturb_batch"
+                    )
+                if (label := items.label(one)) is None or isinstance(label, str):
+                    continue
+                y = torch.as_tensor(label)
+                number = int(class_numbers(y.reshape(1, -1) if y.ndim else y[None]))
+                if number != self.first.labels[row]:
+                    raise InputError(
+                        f"image {row} comes with label {number}, but the labels found say {self.first.labels[row]}: "
+                        "give labels= that agree with the data set's items"
+                    )
+                if y.ndim and y.numel() > 1:
+                    one_hot = y
+        return partial(_as_written, like=one_hot)
+
+    def __len__(self) -> int:
+        """Examples in every epoch, right from the beginning."""
+        return len(self.start)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """(K,) images of each class of the data set."""
+        return self.first.counts
+
+    @property
+    def minority(self) -> frozenset[int]:
+        """The classes that may be altered."""
+        return self.first.minority
+
+    def bind(self, model: nn.Module, loss: LossLike = None, objective: Objective | None = None) -> Snapshot:
+        """Say which network the images are altered against: the one in training, and the loss it trains with.
+
+        Args:
+            model, loss, objective: as ``perturb_batch``. What the loop does between loader and network, such as
+                normalising, belongs into ``model`` here: ``nn.Sequential(ud.Normalize(mean, std), model)``.
+
+        Returns:
+            itself. A loss that changes by epoch is bound again before the epoch.
+        """
+        self.script = Script(model, loss, objective, self.items.units, self.targets)
+        return self
+
+    def loader(self, batch_size: int = 1, **settings: Any) -> SnapshotLoader:
+        """A ``DataLoader`` of the shown items, always shuffled.
+
+        Args:
+            batch_size, settings: of ``torch.utils.data.DataLoader``, except for what decides which items are shown.
+
+        Raises:
+            InputError: shuffle=False, or a sampler.
+        """
+        if not settings.pop("shuffle", True):
+            raise InputError("shuffle must not be False: repeated and altered images would arrive as one block")
+        for name in ("sampler", "batch_sampler"):
+            if settings.get(name) is not None:
+                raise InputError(
+                    f"{name} cannot be given: the epoch says which images are shown. To train on a part of the data "
+                    "(SubsetRandomSampler), give Snapshot a torch.utils.data.Subset of them: balanced as a whole, the set "
+                    "would repeat its validation images in training"
+                )
+        shown = ShownItems(self.items, self.augment, self.seed)
+        return SnapshotLoader(shown, batch_size, sampler=EpochSampler(self), **settings)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Announce that the loader's next iteration is training epoch ``epoch`` = 0, 1, ...
+
+        Raises:
+            InputError: an epoch before the last one; 0 begins from the start.
+        """
+        if epoch < 0 or (self._begun is not None and 0 < epoch < self._begun):
+            raise InputError(
+                f"epochs go forward: {epoch} cannot follow {self._begun}. 0 begins again; load_state_dict goes back"
+            )
+        self._due, self.fresh = int(epoch), True
+        self.announcements += 1
+        if epoch != self._begun:
+            self._resume = 0
+
+    def trains(self, optimizer: Optimizer) -> bool:
+        """Whether an optimiser is one of the bound model's."""
+        ours = set() if self.script is None else {id(p) for p in self.script.model.parameters()}
+        return any(id(p) in ours for group in optimizer.param_groups for p in group["params"])
+
+    def _begin(self) -> int:
+        """Refresh if the epoch announced last is new; its number, or -1 before the first."""
+        if self.script is None:
+            raise InputError(
+                "bind(model, loss) must be called before the loader is iterated: images are altered against it"
+            )
+        if self.script.is_new:
+            classes = np.unique(self.first.labels, return_index=True)[1][:FEW]
+            y = self.targets(torch.from_numpy(self.first.labels[classes]))
+            self.script.look_at(self.first.unit(classes), y)
+        t = self._due
+        if t is None:
+            return -1 if self._begun is None else self._begun
+        if t != self._begun:
+            before = self.current if self._begun is None or t > self._begun else self.start
+            epoch = self.resampler.refresh(before, t, self.script, self.rng)
+            if len(epoch) != len(self.start):
+                raise InputError(
+                    f"the resampler changes the epoch's length from {len(self.start)} to {len(epoch)}, which loaders and "
+                    "schedules are built on: use one that keeps it, or underdog.fit"
+                )
+            self.current, self._begun = epoch, t
+        return t
+
+    def walk(self) -> Iterator[Shown]:
+        """The epoch's examples in the order of ``Epoch.batches``."""
+        t = self._begin()
+        # A look before the interrupted epoch is announced again shows it whole.
+        epoch, begin = self.current, 0 if self._due is None else self._resume
+        order = self.rng("shuffle", t).permutation(len(epoch))[begin:]
+        for position, row, origin in zip(order, epoch.index[order], epoch.origin[epoch.index[order]], strict=True):
+            altered = epoch.altered if row != origin else None
+            change = None if altered is None else _change(altered, int(row) - epoch.originals)
+            yield Shown(int(position), int(origin), t, change)
+        if self._due is not None:
+            self._resume = 0
+
+    def state_dict(self, seen: int = 0) -> dict[str, Any]:
+        """Everything needed to go on as if nothing had happened, beside the script's own model and optimiser.
+
+        Args:
+            seen: in the middle of an epoch, how many of its examples were trained on; the loader itself cannot know,
+                since workers read ahead. The resumed epoch is announced with its own number and shows the rest.
+        """
+        return {
+            "seed": self.seed,
+            "images": len(self.first.images),
+            "labels": self._fingerprint(),
+            "epoch": self._begun,
+            "seen": int(seen),
+            "notes": list(self.current.notes),
+            "shown": self.current.state(),
+        }
+
+    def _fingerprint(self) -> str:
+        return blake2b(self.first.labels.tobytes(), digest_size=16).hexdigest()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what ``state_dict`` returned; then announce the next epoch, or the one that was interrupted.
+
+        Raises:
+            InputError: the state of another data set or seed.
+        """
+        if state["images"] != len(self.first.images):
+            raise InputError(
+                f"the state is of a data set of {state['images']} images, but this one has {len(self.first.images)}: "
+                "what it shows would be other images"
+            )
+        if state["labels"] != self._fingerprint():
+            raise InputError("the state is of a data set with other labels, or in another order")
+        if state["seed"] != self.seed:
+            raise InputError(f"the state is of seed {state['seed']}, not {self.seed}")
+        self.current = self.first.restored(state["shown"], tuple(state["notes"]))
+        self._begun, self._resume = state["epoch"], int(state["seen"])
+        self._due, self.fresh = None, False
