@@ -15,7 +15,7 @@ from torch.optim import Adam, Optimizer
 from underdog.errors import InputError, TrainingError
 from underdog.loss import CrossEntropy, Loss
 
-__all__ = ["Learner", "OptimizerRule", "adam", "untouched"]
+__all__ = ["Learner", "OptimizerRule", "adam", "seeded", "untouched"]
 
 #: Trainable parameters and a learning rate -> the optimiser.
 OptimizerRule = Callable[[Iterable[nn.Parameter], float], Optimizer]
@@ -26,6 +26,18 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def adam(parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
     """Adam with its default moments, no decay (section 4.1 of the paper)."""
     return Adam(parameters, lr=lr, fused=True)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Let torch draw from ``seed`` on the CPU and on ``device``, and put their random states back afterwards."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        for each in cuda:
+            with torch.cuda.device(each):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 @contextmanager
@@ -130,15 +142,15 @@ class Learner:
         self._images += len(y)
         self._steps += 1
 
-    def flush(self) -> tuple[float, int, int]:
-        """Mean loss, images and updates since the last call.
+    def flush(self, check: bool = True) -> tuple[float, int, int]:
+        """Mean loss, images and updates since the last call; waits for the device.
 
         Raises:
-            TrainingError: the loss was not a finite number.
+            TrainingError: the loss was not a finite number, and ``check`` asks for one.
         """
         loss, images, steps = float(self._total) / max(1, self._images), self._images, self._steps
         self._reset()
-        if not np.isfinite(loss):
+        if check and not np.isfinite(loss):
             raise TrainingError(f"the training loss became {loss}")
         return loss, images, steps
 

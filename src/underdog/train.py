@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from underdog.data.images import ImageSet, to_unit
 from underdog.data.split import Split
 from underdog.epoch import Epoch
-from underdog.errors import TrainingError
-from underdog.learner import Learner, OptimizerRule, adam
+from underdog.errors import InputError, TrainingError
+from underdog.learner import Learner, OptimizerRule, adam, seeded
 from underdog.method import Method
 from underdog.metrics import Metrics
 from underdog.rng import RandomStreams
@@ -57,6 +57,8 @@ class Hyperparameters:
         check_positive("epochs", self.epochs, whole=True)
         check_positive("lr", self.lr)
         check_positive("batch", self.batch, whole=True)
+        for name in ("epochs", "batch"):  # 20.0 is 20
+            object.__setattr__(self, name, int(getattr(self, name)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,9 +131,14 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
 
     Raises:
         TrainingError: the network's answers are not finite numbers.
+
+    >>> import underdog as ud
+    >>> learner = Learner(nn.Sequential(nn.Flatten(), nn.Linear(256, 10)), classes=10)
+    >>> evaluate(learner, ud.load("digits").train).logits.shape
+    (1797, 10)
     """
     parts = torch.split(images.images, EVALUATION_BATCH)
-    logits = torch.cat([learner.logits(to_unit(part.to(learner.device))).cpu() for part in parts])
+    logits = torch.cat([learner.logits(to_unit(part.to(learner.device))) for part in parts]).cpu()
     if not logits.isfinite().all():
         raise TrainingError("the network's answers are no longer finite numbers")
     predicted = logits.argmax(1).numpy()
@@ -172,11 +179,21 @@ class Training:
         self.learner = Learner(self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision)
         self.val = replace(self.split.val, images=self.split.val.images.to(self.learner.device))
         self.first = Epoch.of(train, self.learner.device)
-        self.learner.logits(to_unit(self.first.images[:2]))  # a network that does not fit fails now
+        self._try_network()
         begin = time.perf_counter()
         self.epoch = self.method.resampler.start(self.first, self.rng)
         self.start_seconds = time.perf_counter() - begin
         self.best_weights = self.learner.weights()
+
+    def _try_network(self) -> None:
+        """A network that does not fit the images fails now, and not after hours."""
+        try:
+            self.learner.logits(to_unit(self.first.images[:2]))
+        except InputError:
+            raise
+        except Exception as error:  # it is anybody's code
+            shape = "x".join(map(str, self.split.train.shape))
+            raise InputError(f"the model cannot take images of {shape} (channels x height x width): {error}") from error
 
     @property
     def finished(self) -> bool:
@@ -204,8 +221,7 @@ class Training:
         before = self.epoch
         try:
             # The model may draw too (Dropout): its numbers depend on the seed and the epoch alone.
-            with torch.random.fork_rng(devices=[learner.device] if learner.device.type == "cuda" else []):
-                torch.manual_seed(self.rng.torch_seed("torch", t))
+            with seeded(self.rng.torch_seed("torch", t), learner.device):
                 learner.loss = self.method.loss(before.counts, t)
                 with self._timed("refresh", seconds):
                     self.epoch = self.method.resampler.refresh(before, t, learner, self.rng)
@@ -216,6 +232,13 @@ class Training:
                     loss, images, updates = learner.flush()
             with self._timed("evaluate", seconds):
                 val = evaluate(learner, self.val).metrics
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                f"the last batch of an epoch of {len(self.epoch)} examples has one image, which this network's BatchNorm cannot "
+                f"take: choose another batch size than {self.hyper.batch}"
+            ) from error
         except TrainingError as error:
             raise TrainingError(f"{error} in epoch {t} (the first is 0); a lower learning rate may help") from error
         self.records.append(

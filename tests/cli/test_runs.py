@@ -228,7 +228,7 @@ def test_compare_does_every_method_with_every_seed_on_the_same_data(photos: Path
     command = f"compare {photos} {QUICK} --methods baseline,ros,aos --seeds 2 --eps 8/255 --out {out} -o {page}"
     ran = underdog(command)
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.startswith("6 runs (3 methods, 2 seeds), about ")
+    assert ran.out.startswith("6 runs (3 methods, 2 seeds), 0 of them done, about ")
     assert f"report: {page}" in ran.out
     done = [result(p) for p in out.iterdir()]
     assert {(r["spec"]["method"], r["spec"]["seed"], r["spec"]["data_seed"]) for r in done} == {

@@ -355,3 +355,12 @@ def test_progress_counts_every_image(store: Any, pictures: Any) -> None:
     ud.load(store(pictures.tree({"a": 600, "b": 40}, (2, 2)), "tar"), progress=seen.append)
     assert sum(seen) == 640
     assert len(seen) > 1
+
+
+def test_damaged_exif_data_is_a_corrupt_file_or_is_ignored_but_never_breaks(store: Any, pictures: Any) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"
+    good = pictures.encode(pictures.pixels(0), "JPEG", exif=exif)
+    broken = {f"a/{at:03}.jpg": good[:at] + b"\0" + good[at + 1 :] for at in range(20, 90)}
+    source = ud.load(store(pictures.tree({"a": 1, "b": 2}) | broken), size=(16, 16), skip_corrupt=True)
+    assert source.train.counts[1] == 2

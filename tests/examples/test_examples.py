@@ -24,3 +24,13 @@ def test_the_readmes_program(capsys: pytest.CaptureFixture[str]) -> None:
     assert "epochs=20" in program
     exec(program.replace("epochs=20", "epochs=1"), {})
     assert re.match(r"0\.\d+ \[", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/results.md", "docs/design.md", "docs/your-loop.md"]
+)
+def test_pages_link_to_files_that_exist_and_have_no_gaps(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+    assert not re.findall(r"^[A-Z0-9_]{4,}$", text, re.MULTILINE)

@@ -121,3 +121,9 @@ def test_a_model_in_evaluation_mode_as_a_whole_is_put_into_training_mode() -> No
     model = Awkward().eval()
     ud.Learner(model, 3)
     assert model.bn.training
+
+
+def test_a_normalised_model_in_evaluation_mode_is_put_into_training_mode_too() -> None:
+    model = ud.normalized(Awkward().eval(), image_set((4, 4)).images)
+    ud.Learner(model, 3)
+    assert model[1].bn.training

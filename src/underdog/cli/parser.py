@@ -153,7 +153,7 @@ def _report(commands: Commands) -> None:
     command = commands.add_parser(
         "report",
         help="a page on runs that are finished",
-        description="Write one self-contained HTML page on every finished run below a folder.",
+        description="Write one self-contained HTML page on the finished runs in a folder.",
         epilog="example:\n  underdog report runs/ -o report.html",
     )
     command.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
@@ -210,7 +210,7 @@ def _training(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model", default="paper", metavar="NAME",
         help=f"{', '.join(MODELS)}, or package.module:factory of your own, a function (channels, classes, (height, width)) -> "
-        "torch.nn.Module (default: paper)",
+        "torch.nn.Module, known by its name: after a change of its code use a new --out (default: paper)",
     )  # fmt: skip
     group.add_argument(
         "--width", type=number, default=1.0, metavar="W", help="multiplies the network's channels (default: 1)"

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from underdog.data.archive import Member
 from underdog.errors import InputError
@@ -39,7 +39,10 @@ def decode(
     decoded: list[npt.NDArray[np.uint8] | None] = []
     corrupt: list[str] = []
     shapes = Counter[tuple[int, int]]()
-    with ThreadPoolExecutor() as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        # Here and not in the threads, which share one list of filters.
+        warnings.simplefilter("ignore", UserWarning)  # about damaged EXIF data and the like
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         for at in range(0, len(members), WAITING):
             part = members[at : at + WAITING]
             # Read here, in the archive's order; decode there, where Pillow lets go of the interpreter.
@@ -69,14 +72,12 @@ def decode(
 def _pixels(data: bytes, size: Size | None) -> npt.NDArray[np.uint8] | str:
     """An encoded image as uint8 (H, W) or (H, W, 3), upright; or why there is none."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                # For a JPEG, decode no more than twice the size that is wanted.
-                if size is not None:
-                    image.draft(None, (2 * size[1], 2 * size[0]))
-                image.load()
-                kind, upright = image.format, ImageOps.exif_transpose(image)
+        with Image.open(io.BytesIO(data)) as image:
+            # For a JPEG, decode no more than twice the size that is wanted.
+            if size is not None:
+                image.draft(None, (2 * size[1], 2 * size[0]))
+            image.load()
+            kind, upright = image.format, ImageOps.exif_transpose(image)
         if upright.mode.startswith("I;16") or (upright.mode == "I" and kind == "PNG"):
             upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
         elif upright.mode in ("I", "F"):
@@ -87,12 +88,5 @@ def _pixels(data: bytes, size: Size | None) -> npt.NDArray[np.uint8] | str:
         if size is not None:
             upright = ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC)
         return np.asarray(upright)
-    except (
-        OSError,
-        UnidentifiedImageError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombWarning,
-        Image.DecompressionBombError,
-    ) as error:
+    except Exception as error:  # foreign bytes make decoders fail in any way, and each has the same consequence
         return str(error) or type(error).__name__

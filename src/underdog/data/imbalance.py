@@ -79,6 +79,8 @@ def minority_share(labels: npt.ArrayLike, minority: Iterable[int] | None = None)
 
 def class_numbers(classes: Sequence[str], names: Iterable[str]) -> frozenset[int]:
     """The numbers of the classes called ``names``."""
+    if isinstance(names, str):
+        raise InputError(f"minority must be a list of class names, not the text {names!r}")
     for name in (names := list(names)):
         if name not in classes:
             raise unknown("class in minority", name, classes)
@@ -131,11 +133,15 @@ def make_imbalance(
     """
     rho, counts = exact("rho", rho), images.counts
     share = None if mu is None else exact("mu", mu)
-    smallest = min(counts)
+    smallest = min(counts, default=0)
     if rho < 1:
         raise InputError(f"rho must be at least 1, not {float(rho):g}")
+    if not len(images):
+        raise InputError("the set to cut has no image")
     if smallest == 0:
         raise InputError(f"class {images.classes[counts.index(0)]!r} has no training image to begin with")
+    if minority is not None and share is not None:
+        raise InputError("mu and minority exclude each other: the one draws the rare classes, the other names them")
     if minority is not None:
         marked = class_numbers(images.classes, minority)
     elif share is None:

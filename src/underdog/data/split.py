@@ -25,8 +25,10 @@ class Split:
     test: ImageSet | None = None
 
     def __post_init__(self) -> None:
-        for name in ("val", "test"):
+        for name in ("train", "val", "test"):
             part = getattr(self, name)
+            if part is not None and not len(part):
+                raise InputError(f"{name} must have at least one image")
             if part is not None and (part.classes, part.shape) != (self.train.classes, self.train.shape):
                 raise InputError(f"{name} must have the classes and the image shape of train")
 

@@ -67,7 +67,7 @@ def _import(name: str) -> Factory:
         sys.path.insert(0, here)
     try:
         factory: Factory = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # it is anybody's code
         raise InputError(f"model {name!r} cannot be imported: {error}") from error
     if not callable(factory):
         raise InputError(f"model {name!r} must be a function (channels, classes, (height, width)) -> nn.Module")

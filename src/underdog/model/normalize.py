@@ -51,4 +51,7 @@ def normalized(network: nn.Module, images: Tensor) -> nn.Sequential:
     n = images[:, 0].numel()
     mean = total / n
     std = (square / n - mean.square()).clamp(min=0).sqrt()
-    return nn.Sequential(Normalize(mean, torch.where(std > 1e-6, std, 1.0)), network)
+    model = nn.Sequential(Normalize(mean, torch.where(std > 1e-6, std, 1.0)), network)
+    if not any(m.training for m in network.modules()):
+        model.eval()  # a network in evaluation mode as a whole stays one, for the Learner to see
+    return model

@@ -38,7 +38,7 @@ from underdog.report.perclass import (
 )
 from underdog.report.plots import Dots, Lines, Style, curve_plot, dot_plot, styles
 from underdog.report.summary import Difference, Group, Variant, paired, variants
-from underdog.report.verdict import REFERENCES, Verdict, verdict
+from underdog.report.verdict import CONTROL, REFERENCES, Verdict, verdict
 from underdog.report.words import decimal, interval, plural, signed, spread
 from underdog.run.files import write_atomic
 
@@ -165,7 +165,7 @@ def _overview(variant: Variant, looks: dict[str, Style], name: str) -> Markup:
 
 
 def _versus(variant: Variant, looks: dict[str, Style], name: str) -> tuple[Versus, ...]:
-    references = [g for method in REFERENCES if (g := variant.group(method)) is not None]
+    references = [g for method in (*REFERENCES, CONTROL) if (g := variant.group(method)) is not None]
     return tuple(v for g in references if (v := _against(variant, g, looks, name)) is not None)
 
 

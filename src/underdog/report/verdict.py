@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from underdog.report.summary import ENOUGH_SEEDS, Difference, Group, Spread, Variant, paired
 from underdog.report.words import decimal, enumerated, interval, plural, signed
 
-__all__ = ["REFERENCES", "Verdict", "verdict"]
+__all__ = ["CONTROL", "REFERENCES", "Verdict", "verdict"]
 
 #: The methods that every other is held against.
 REFERENCES: tuple[str, ...] = ("ros", "baseline")
+#: What AOS is held against besides: the same alteration in no particular direction.
+CONTROL = "noise"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ def verdict(variant: Variant) -> Verdict:
         *_against_references(ranked[0], compared),
         *_next(ranked),
         *_aos(ranked, compared),
+        *_direction(ranked, compared),
         *_last(ranked),
         *remark,
     ]
@@ -98,22 +101,33 @@ def _next(ranked: Sequence[Group]) -> list[str]:
     if second.method in REFERENCES or best.macro_f1.mean == second.macro_f1.mean:
         return []
     found = paired(best, second)
-    return [_sentence(found, ", the next")] if found else [f"The next is {second.label}."]
+    remark = ", the next" + (" and the control with a random direction" if second.method == CONTROL else "")
+    return [_sentence(found, remark)] if found else [f"The next is {second.label}."]
 
 
 def _aos(ranked: Sequence[Group], variant: Variant) -> list[str]:
-    """Where AOS is not first, say so, and by how much."""
+    """Where AOS is not alone in first place, say so, and by how much."""
     ours = next((g for g in ranked if g.method == "aos"), None)
-    if ours is None or ours.macro_f1.mean == ranked[0].macro_f1.mean:
+    if ours is None or ours is ranked[0]:
         return []
+    tied = ours.macro_f1.mean == ranked[0].macro_f1.mean
     others = {g.label: g for g in (ranked[0], *filter(None, map(variant.group, REFERENCES)))}.values()
     found = [d for g in others if (d := paired(ours, g)) is not None]
     parts = [f"{signed(d.spread.mean)} against {_the(d.reference)}" for d in found]
-    place = ranked.index(ours) + 1
+    place = f"does not come first: it is number {ranked.index(ours) + 1} of {len(ranked)} by mean macro-F1"
     return [
-        f"{ours.label} does not come first: it is number {place} of {len(ranked)} by mean macro-F1"
+        f"{ours.label} {'shares the first place' if tied else place}"
         f"{', with mean paired differences of ' + enumerated(parts) if parts else ''}."
     ]
+
+
+def _direction(ranked: Sequence[Group], variant: Variant) -> list[str]:
+    """Whether the gradient's direction matters, where that is not said already."""
+    ours, control = variant.group("aos"), variant.group(CONTROL)
+    if ours is None or control is None or [ours, control] == list(ranked[:2]):
+        return []
+    found = paired(ours, control)
+    return [_sentence(found, ", the control with a random direction")] if found else []
 
 
 def _last(ranked: Sequence[Group]) -> list[str]:

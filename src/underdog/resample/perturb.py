@@ -64,6 +64,8 @@ class Perturb:
             raise InputError("clip=False needs an attack that is a single signed step, such as FGSM")
 
     def start(self, epoch: Epoch, rng: RandomStreams) -> Epoch:
+        if self.minority is not None and not set(self.minority) <= set(range(len(epoch.classes))):
+            raise InputError(f"minority must be class numbers in [0, {len(epoch.classes)}), not {list(self.minority)}")
         if not (epoch.minority if self.minority is None else self.minority):
             raise InputError(
                 f"no class has at most half of the largest one's images (counts {', '.join(map(str, epoch.counts))}), so "

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from underdog.data.images import to_unit
 from underdog.data.sources import Source
 from underdog.names import ALTERING
 from underdog.run.execute import Watcher, finished, split_of, start
@@ -78,11 +77,13 @@ def plan(specs: list[RunSpec], source: Source, out: Path, device: str) -> Plan:
 def _epoch_seconds(training: Training) -> float:
     """A few updates timed, scaled to an epoch; evaluation costs a third of training an image."""
     learner, batch = training.learner, training.hyper.batch
-    rows = training.epoch.index[:batch]
-    x, y = to_unit(training.first.pixels(training.epoch.origin[rows] % len(training.first.images))), rows * 0
-    for probe in range(PROBES + 1):
-        if probe == 1:
-            begin = time.perf_counter()
-        learner.step(x, torch.from_numpy(y).to(learner.device))
+    rows = training.first.index[:batch]
+    x, y = training.first.show(rows), torch.from_numpy(training.first.labels[rows]).to(learner.device)
+    learner.step(x, y)
+    learner.flush(check=False)  # which waits for the device
+    begin = time.perf_counter()
+    for _ in range(PROBES):
+        learner.step(x, y)
+    learner.flush(check=False)
     each = (time.perf_counter() - begin) / (PROBES * len(rows))
     return each * (len(training.epoch) + len(training.split.val) / 3)

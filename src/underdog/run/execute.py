@@ -55,14 +55,17 @@ def split_of(spec: RunSpec, source: Source) -> Split:
 def build_model(spec: RunSpec, train: ImageSet) -> nn.Module:
     """The run's network with its first weights, which depend on the seed alone, behind a normalising layer."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(RandomStreams(spec.seed).torch_seed("init"))
+        torch.default_generator.manual_seed(RandomStreams(spec.seed).torch_seed("init"))
         channels, height, width = train.shape
         factory = model_factory(spec.model, spec.width, spec.depth)
         try:
             network = factory(channels, len(train.classes), (height, width))
-        except TypeError as error:
+        except InputError:
+            raise
+        except Exception as error:  # it may be anybody's code
             raise InputError(
-                f"model {spec.model!r} is no function (channels, classes, (height, width)): {error}"
+                f"model {spec.model!r} failed to build a network for {channels} channels, {len(train.classes)} classes and "
+                f"{width}x{height} pixels, its three arguments (channels, classes, (height, width)): {error}"
             ) from error
     if not isinstance(network, nn.Module):
         raise InputError(f"model {spec.model!r} must return a torch.nn.Module, not {type(network).__name__}")
@@ -190,6 +193,8 @@ def environment(training: Training) -> dict[str, Any]:
         "hardware": name,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        # Unless switched off, convolutions in "float32" round their inputs to 10 bits of mantissa on a GPU.
+        "tf32": device.type == "cuda" and torch.backends.cudnn.allow_tf32,
         "memory_format": "channels_last",
     }
 

@@ -68,8 +68,8 @@ class RunSpec:
         """Give one setting one form, and so one id: 60 and 60.0, a default and its value, names in any order."""
         for f in fields(self):
             value = getattr(self, f.name)
-            if "float" in f.type and value is not None:
-                object.__setattr__(self, f.name, float(value))
+            if value is not None and f.type.startswith(("float", "int")):
+                object.__setattr__(self, f.name, float(value) if "float" in f.type else int(value))
         if self.model == "paper" and self.depth is None:
             object.__setattr__(self, "depth", 2)
         if self.minority is not None:
