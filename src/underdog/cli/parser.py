@@ -85,7 +85,7 @@ def _demo(commands: Commands) -> None:
     """The arguments of the command."""
     command = commands.add_parser(
         "demo",
-        help="compare six methods on scanned digits, in a minute or two",
+        help="compare six methods on scanned digits, in a minute and a half",
         description=f"Compare {', '.join(DEMO_METHODS)} with {DEMO_SEEDS} seeds each on scikit-learn's 1,797 digits, six of the "
         "ten classes cut to a twentieth, and write a report. eps was chosen on validation images of seeds that the demo "
         "does not report.",
