@@ -46,14 +46,18 @@ def watching(name: str, epochs: int) -> Iterator[Watcher]:
     last = time.monotonic()
     with bar(name, None, " images") as shown:
 
+        def begin(total: int, done: int) -> None:
+            shown.total, shown.n, shown.initial = total, done, done
+            shown.refresh()
+
         def epoch(record: EpochRecord) -> None:
             nonlocal last
-            shown.total = record.images * epochs
-            shown.n = record.images * (record.epoch + 1)
             text = f"epoch {record.epoch + 1}/{epochs}, loss {record.loss:.4f}, validation macro-F1 {record.val.macro_f1:.4f}"
             shown.set_postfix_str(text)
             if shown.disable and time.monotonic() - last > QUIET and record.epoch + 1 < epochs:
                 print(f"  {name}: {text}", flush=True)
                 last = time.monotonic()
 
-        yield Watcher(images=shown.update, epoch=epoch, message=lambda text: print(f"  {text}", flush=True))
+        yield Watcher(
+            begin=begin, images=shown.update, epoch=epoch, message=lambda text: print(f"  {text}", flush=True)
+        )

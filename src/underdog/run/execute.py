@@ -39,8 +39,16 @@ __all__ = ["Watcher", "build_model", "execute", "finished", "split_of"]
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who wants to know how a run goes: called with the number of images after an update, and after an epoch."""
+    """Who wants to know how a run goes.
 
+    Attributes:
+        begin: called with the images that the run will show, and those it has shown before it was interrupted.
+        images: called with the number of images after an update.
+        epoch: called after an epoch.
+        message: called with a sentence.
+    """
+
+    begin: Callable[[int, int], object] = lambda total, done: None
     images: Callable[[int], object] = lambda images: None
     epoch: Callable[[EpochRecord], object] = lambda record: None
     message: Callable[[str], object] = lambda text: None
@@ -141,6 +149,7 @@ def execute(
             leftover.unlink()
         write_json(folder / "spec.json", spec.to_json())
         _resume(training, folder, watcher)
+        watcher.begin(len(training.epoch) * spec.epochs, sum(r.images for r in training.records))
         while not training.finished:
             watcher.epoch(training.advance())
             _save(training, folder)
