@@ -117,9 +117,8 @@ def with_eps(
 
 def train(options: Options) -> None:
     on = device(options.device)
-    early = replace(
-        spec_of(options, options.method, ""), seed=options.seed, data_seed=options.data_seed
-    )  # fails before reading
+    # Before the source is read, which may take long: a wrong setting fails at once.
+    early = replace(spec_of(options, options.method, ""), seed=options.seed, data_seed=options.data_seed)
     source, seconds = read(options)
     run = partial(one, on=on, seconds=seconds)
     spec = replace(early, data=source.fingerprint)
@@ -179,9 +178,8 @@ def run_all(
 def demo(options: Options) -> None:
     on = device(options.device)
     writable(options.output)
-    torch.set_num_threads(
-        1
-    )  # the figures are then the same whatever the number of cores, and small networks need no more
+    # The figures are then the same whatever the number of cores, and small networks need no more.
+    torch.set_num_threads(1)
     begin = time.perf_counter()
     chosen = f"eps = {eps_text(DEMO['eps'])} was chosen on validation images of a seed that is not among these (docs/results.md)"
     source = replace(load("digits"), notes=(chosen,))
