@@ -7,7 +7,7 @@ import torch
 import underdog as ud
 
 epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-split = ud.prepare(ud.load("digits"), data_seed=0, rho=20, mu=0.6).split
+split = ud.prepare(ud.load_images("digits"), data_seed=0, rho=20, mu=0.6).split
 rare = sorted(split.train.minority)
 
 for name in ("ros", "aos"):

@@ -29,7 +29,7 @@ class Brighten:
 
 
 sampler = ud.Chain(Halve(), ud.RandomOverSampler(), ud.Every(3, ud.Perturb(Brighten(1.3), tau=0.5)))
-split = ud.prepare(ud.load("digits"), rho=10, mu=0.4).split
+split = ud.prepare(ud.load_images("digits"), rho=10, mu=0.4).split
 model = ud.ResNet(channels=1, classes=10, n=1, width=0.5)
 hyper = ud.Hyperparameters(epochs=int(sys.argv[1]) if len(sys.argv) > 1 else 10)
 for record in ud.iter_epochs(model, ud.Method(sampler, ud.balanced_softmax), split, hyper, seed=1):

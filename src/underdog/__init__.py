@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         minority_share as minority_share,
     )
     from underdog.data.prepare import Prepared as Prepared, prepare as prepare
-    from underdog.data.sources import Source as Source, load as load
+    from underdog.data.sources import Source as Source, load_images as load_images
     from underdog.data.split import Split as Split, hold_out as hold_out
     from underdog.epoch import Epoch as Epoch
     from underdog.errors import (
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     )
     from underdog.resample.perturb import Perturb as Perturb
     from underdog.resample.random import (
+        EqualUpdates as EqualUpdates,
         RandomOverSampler as RandomOverSampler,
         RandomUnderSampler as RandomUnderSampler,
     )
@@ -82,7 +83,7 @@ _MODULES: dict[str, str] = {
     "data.images": "ImageSet to_unit",
     "data.imbalance": "Imbalanced imbalance_ratio make_imbalance minority_share",
     "data.prepare": "Prepared prepare",
-    "data.sources": "Source load",
+    "data.sources": "Source load_images",
     "data.split": "Split hold_out",
     "epoch": "Epoch",
     "errors": "InputError TrainingError UnderdogError",
@@ -100,7 +101,7 @@ _MODULES: dict[str, str] = {
     "resample.aos": "aos",
     "resample.base": "Chain Every From NoResampling Resampler",
     "resample.perturb": "Perturb",
-    "resample.random": "RandomOverSampler RandomUnderSampler",
+    "resample.random": "EqualUpdates RandomOverSampler RandomUnderSampler",
     "resample.smote": "SMOTE",
     "rng": "RandomStreams",
     "train": "EpochRecord Evaluation History Hyperparameters Training evaluate fit iter_epochs",

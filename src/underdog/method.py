@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from underdog.attack.random_sign import RandomSign
 from underdog.errors import InputError, unknown
 from underdog.loss import LossRule, balanced_softmax, class_weighted, cross_entropy
-from underdog.names import ALTERING, METHODS
+from underdog.names import ALTERING, BUDGETS, METHODS, OVERSAMPLING
 from underdog.resample.aos import aos
 from underdog.resample.base import Chain, Every, NoResampling, Resampler
 from underdog.resample.perturb import Perturb
-from underdog.resample.random import RandomOverSampler, RandomUnderSampler
+from underdog.resample.random import EqualUpdates, RandomOverSampler, RandomUnderSampler
 from underdog.resample.smote import SMOTE
 
 __all__ = ["Method", "named_method"]
@@ -54,12 +54,13 @@ _ALTERING: dict[str, Callable[[float, float], Method]] = {
 }
 
 
-def named_method(name: str, eps: float | None = None, tau: float | None = None) -> Method:
+def named_method(name: str, eps: float | None = None, tau: float | None = None, budget: str = "epochs") -> Method:
     """The method called ``name`` in the table of methods.
 
     Args:
         name: baseline, class-weighted, balanced-softmax, rus, ros, smote, noise or aos.
         eps, tau: parameters of noise and aos; others have none.
+        budget: "epochs", or "updates" for epochs as long as random oversampling's.
 
     Raises:
         InputError: an unknown name; parameters missing or out of range.
@@ -67,10 +68,15 @@ def named_method(name: str, eps: float | None = None, tau: float | None = None) 
     >>> named_method("aos", eps=8 / 255, tau=0.5) == Method(aos(8 / 255, 0.5))
     True
     """
-    if name in _PLAIN:
-        return _PLAIN[name]()
-    if name not in ALTERING:
+    if name not in METHODS:
         raise unknown("method", name, METHODS)
-    if eps is None or tau is None:
-        raise InputError(f"method {name!r} needs eps and tau")
-    return _ALTERING[name](eps, tau)
+    if budget not in BUDGETS:
+        raise unknown("budget", budget, BUDGETS)
+    if name in ALTERING:
+        if eps is None or tau is None:
+            raise InputError(f"method {name!r} needs eps and tau")
+        return _ALTERING[name](eps, tau)
+    method = _PLAIN[name]()
+    if budget == "updates" and name not in OVERSAMPLING:
+        return replace(method, resampler=Chain(method.resampler, EqualUpdates()))
+    return method

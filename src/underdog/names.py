@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ALTERING", "DEVICES", "EPS_GRID", "METHODS", "MODELS", "PRECISIONS"]
+__all__ = ["ALTERING", "BUDGETS", "DEVICES", "EPS_GRID", "METHODS", "MODELS", "OVERSAMPLING", "PRECISIONS"]
 
 METHODS: dict[str, str] = {
     "baseline": "the images as they are",
@@ -17,6 +17,14 @@ METHODS: dict[str, str] = {
 
 #: Methods that take eps and tau.
 ALTERING: tuple[str, ...] = ("noise", "aos")
+
+#: What the methods of a comparison have in common.
+BUDGETS: dict[str, str] = {
+    "epochs": "every method shows its own epoch as often, as the paper does",
+    "updates": "every method makes the updates of random oversampling, and is evaluated at the same points",
+}
+#: Methods whose epochs have random oversampling's length, to whom both budgets are one.
+OVERSAMPLING: tuple[str, ...] = ("ros", "smote", "noise", "aos")
 
 MODELS: tuple[str, ...] = ("paper", "resnet20", "resnet32")
 PRECISIONS: tuple[str, ...] = ("float32", "bfloat16")

@@ -134,7 +134,7 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
 
     >>> import underdog as ud
     >>> learner = Learner(nn.Sequential(nn.Flatten(), nn.Linear(256, 10)), classes=10)
-    >>> evaluate(learner, ud.load("digits").train).logits.shape
+    >>> evaluate(learner, ud.load_images("digits").train).logits.shape
     (1797, 10)
     """
     parts = torch.split(images.images, EVALUATION_BATCH)
@@ -323,7 +323,7 @@ def iter_epochs(
     *Source*: Algorithm 1 of the paper; every other method is the same loop with another resampler or loss.
 
     >>> import underdog as ud
-    >>> split = ud.prepare(ud.load("digits"), rho=20, mu=0.6).split
+    >>> split = ud.prepare(ud.load_images("digits"), rho=20, mu=0.6).split
     >>> for record in ud.iter_epochs(ud.PaperNet(1, 10, (16, 16)), ud.Method(), split, ud.Hyperparameters(epochs=2)):
     ...     print(record.epoch, record.updates)
     0 5
@@ -350,7 +350,7 @@ def fit(
     *Source*: section 4.1 of the paper (selection by validation F1).
 
     >>> import underdog as ud
-    >>> split = ud.prepare(ud.load("digits"), rho=20, mu=0.6).split
+    >>> split = ud.prepare(ud.load_images("digits"), rho=20, mu=0.6).split
     >>> history = ud.fit(ud.PaperNet(1, 10, (16, 16)), ud.Method(ud.aos(16 / 255, 0.5)), split, ud.Hyperparameters(epochs=2))
     >>> len(history.records), history.test.logits.shape
     (2, (359, 10))

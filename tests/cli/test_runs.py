@@ -123,7 +123,7 @@ def test_epochs_predictions_and_model_agree_with_the_result(photos: Path, out: P
     assert done["last_epoch_val"]["confusion"] == epochs[-1]["val"]["confusion"]
 
     spec, classes = RunSpec.from_json(done["spec"]), tuple(done["classes"])
-    split = split_of(spec, ud.load(photos))
+    split = split_of(spec, ud.load_images(photos))
     with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for part, epoch, scored in (

@@ -41,7 +41,7 @@ def test_every_form_gives_the_same_images(kind: str, zipped: bool, tmp_path: Pat
         path = pictures.folder(tmp_path / "set", own)
     else:
         path = (pictures.zip if kind == "zip" else pictures.tar)(tmp_path / f"set.{kind}", own)
-    source = ud.load(path)
+    source = ud.load_images(path)
     assert torch.equal(source.train.images, torch.from_numpy(TRAIN)[:, None])
     assert torch.equal(source.test.images, torch.from_numpy(TEST)[:, None])
     assert (source.train.labels.tolist(), source.test.labels.tolist()) == (TRAIN_Y.tolist(), TEST_Y.tolist())
@@ -51,7 +51,7 @@ def test_every_form_gives_the_same_images(kind: str, zipped: bool, tmp_path: Pat
 
 def test_dotted_names_sizes_and_a_missing_test_part_are_fine(tmp_path: Path, pictures: Any) -> None:
     own = {n.replace("-idx", ".idx"): d for n, d in files().items() if n.startswith("train")}
-    source = ud.load(pictures.folder(tmp_path, own), size=(16, 24))
+    source = ud.load_images(pictures.folder(tmp_path, own), size=(16, 24))
     assert source.train.shape == (1, 16, 24)
     assert source.test is None
 
@@ -78,11 +78,11 @@ def test_files_that_are_broken_or_do_not_fit_are_named(
     changes: dict[str, bytes], words: str, tmp_path: Path, pictures: Any
 ) -> None:
     with pytest.raises(ud.InputError, match=words):
-        ud.prepare(ud.load(pictures.folder(tmp_path, files(**changes))))
+        ud.prepare(ud.load_images(pictures.folder(tmp_path, files(**changes))))
 
 
 @pytest.mark.parametrize("missing", list(files()))
 def test_a_missing_file_is_named(missing: str, tmp_path: Path, pictures: Any) -> None:
     own = {n: d for n, d in files().items() if n != missing}
     with pytest.raises(ud.InputError, match=f"no {missing}"):
-        ud.load(pictures.folder(tmp_path, own))
+        ud.load_images(pictures.folder(tmp_path, own))

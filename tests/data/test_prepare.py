@@ -15,7 +15,7 @@ import underdog as ud
 
 @pytest.fixture(scope="module")
 def digits() -> ud.Source:
-    return ud.load("digits")
+    return ud.load_images("digits")
 
 
 def items(images: ud.ImageSet) -> set[bytes]:
@@ -66,7 +66,7 @@ def test_a_sources_own_parts_are_used_as_they_are(tmp_path: Path, pictures: Any)
     parts = {p: pictures.tree(counts, seed=i) for i, p in enumerate(("train", "val", "test"))}
 
     def source(*names: str) -> ud.Source:
-        return ud.load(
+        return ud.load_images(
             pictures.folder(tmp_path / "-".join(names), {f"{p}/{n}": d for p in names for n, d in parts[p].items()})
         )
 
@@ -85,7 +85,7 @@ def test_a_sources_own_parts_are_used_as_they_are(tmp_path: Path, pictures: Any)
 
 @pytest.mark.parametrize(("n", "part"), [(1, "test"), (2, "validation")])
 def test_a_class_with_nothing_left_for_a_part_is_named(n: int, part: str, tmp_path: Path, pictures: Any) -> None:
-    source = ud.load(pictures.folder(tmp_path, pictures.tree({"often": 20, "rare": n})))
+    source = ud.load_images(pictures.folder(tmp_path, pictures.tree({"often": 20, "rare": n})))
     with pytest.raises(ud.InputError, match=f"'rare' .*nothing would be left for {part}"):
         ud.prepare(source)
 
@@ -95,11 +95,11 @@ def test_a_class_that_a_sources_own_part_lacks_is_named(part: str, tmp_path: Pat
     files = pictures.tree({"ant": 9, "bee": 9})
     own = {f"{p}/{n}": d for p in ("train", "val", "test") for n, d in files.items() if (p, n[:3]) != (part, "bee")}
     with pytest.raises(ud.InputError, match="'bee'"):
-        ud.prepare(ud.load(pictures.folder(tmp_path, own)))
+        ud.prepare(ud.load_images(pictures.folder(tmp_path, own)))
 
 
 def test_three_images_of_a_class_are_enough(tmp_path: Path, pictures: Any) -> None:
-    split = ud.prepare(ud.load(pictures.folder(tmp_path, pictures.tree({"often": 20, "rare": 3})))).split
+    split = ud.prepare(ud.load_images(pictures.folder(tmp_path, pictures.tree({"often": 20, "rare": 3})))).split
     assert [p.counts[1] for p in (split.train, split.val, split.test)] == [1, 1, 1]
 
 
@@ -107,7 +107,7 @@ def test_three_images_of_a_class_are_enough(tmp_path: Path, pictures: Any) -> No
 
 
 def test_mnist_is_whole(archive: Callable[[str], Path]) -> None:
-    source = ud.load(archive("mnist.tar"))
+    source = ud.load_images(archive("mnist.tar"))
     assert source.train.counts == (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
     assert source.test.counts == (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
     assert source.train.shape == (1, 28, 28)
@@ -117,7 +117,7 @@ def test_mnist_is_whole(archive: Callable[[str], Path]) -> None:
 
 
 def test_scene_15_is_whole_and_becomes_small(archive: Callable[[str], Path]) -> None:
-    source = ud.load(archive("scene15_128.tar.xz"), size=(32, 32))
+    source = ud.load_images(archive("scene15_128.tar.xz"), size=(32, 32))
     assert source.train.counts == (100,) * 15
     assert source.test.counts == (116, 260, 228, 160, 211, 208, 110, 189, 274, 115, 310, 215, 192, 141, 256)
     assert source.train.shape == (1, 32, 32)

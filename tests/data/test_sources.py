@@ -47,7 +47,7 @@ def test_every_container_gives_the_same_images(kind: str, top: str, store: Any, 
     files = pictures.tree(COUNTS)
     names = sorted(files)
     random.Random(kind + top).shuffle(names)
-    source = ud.load(store({f"{top}{name}": files[name] for name in names}, kind))
+    source = ud.load_images(store({f"{top}{name}": files[name] for name in names}, kind))
     assert source.train.classes == ("cat", "dog", "emu")
     assert source.train.counts == (5, 3, 4)
     assert source.train.items.tolist() == [f"{top}{name}" for name in sorted(files)]
@@ -63,13 +63,13 @@ def test_a_fingerprint_depends_on_the_images_and_not_on_their_place(tmp_path: Pa
         store(files), store(files, name="elsewhere"), store(files, "zip"), store(backwards, "zip", "backwards"),
         store(backwards, "tar.xz"), store({f"top/{n}": d for n, d in files.items()}, "tar"),
     ]  # fmt: skip
-    assert len({ud.load(p).fingerprint for p in paths}) == 1
+    assert len({ud.load_images(p).fingerprint for p in paths}) == 1
     others = [files | {"cat/000.png": files["cat/001.png"]}, pictures.tree(COUNTS, seed=1)]
     others += [{n.replace("cat", "cow"): d for n, d in files.items()}, {f"train/{n}": d for n, d in files.items()} | {
         f"test/{n}": d for n, d in files.items()
     }]  # fmt: skip
-    prints = {ud.load(store(o, "zip", f"other{i}")).fingerprint for i, o in enumerate(others)}
-    assert len(prints | {ud.load(paths[0]).fingerprint}) == 5
+    prints = {ud.load_images(store(o, "zip", f"other{i}")).fingerprint for i, o in enumerate(others)}
+    assert len(prints | {ud.load_images(paths[0]).fingerprint}) == 5
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar.gz"])
@@ -87,7 +87,7 @@ def test_parts_are_recognised(
     top: str, parts: tuple[str, ...], has: tuple[str, ...], kind: str, store: Any, pictures: Any
 ) -> None:
     contents = [pictures.tree({c: n + i for c, n in COUNTS.items()}, seed=i) for i in range(len(parts))]
-    source = ud.load(
+    source = ud.load_images(
         store({f"{top}{p}/{n}": d for p, own in zip(parts, contents, strict=True) for n, d in own.items()}, kind)
     )
     for name in ("train", "val", "test"):
@@ -102,20 +102,20 @@ def test_parts_are_recognised(
 def test_a_folder_beside_train_is_no_class(store: Any, pictures: Any) -> None:
     files = {f"{part}/{n}": d for part in ("train", "test", "extra") for n, d in pictures.tree(COUNTS).items()}
     with pytest.raises(ud.InputError, match="extra"):
-        ud.load(store(files))
+        ud.load_images(store(files))
 
 
 def test_classes_named_like_parts_need_a_training_part_to_be_parts(store: Any, pictures: Any) -> None:
-    assert ud.load(store(pictures.tree({"test": 3, "val": 3}))).train.classes == ("test", "val")
+    assert ud.load_images(store(pictures.tree({"test": 3, "val": 3}))).train.classes == ("test", "val")
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)
 def test_hidden_files_are_ignored_and_others_that_are_no_images_counted(kind: str, store: Any, pictures: Any) -> None:
     files = pictures.tree(COUNTS)
     hidden = {".DS_Store": b"x", "cat/.thumb.png": b"x", "__MACOSX/cat/._000.png": b"x", ".git/a.png": b"x"}
-    source = ud.load(store(files | hidden | {"README.txt": b"x", "cat/labels.csv": b"x"}, kind))
+    source = ud.load_images(store(files | hidden | {"README.txt": b"x", "cat/labels.csv": b"x"}, kind))
     assert source.notes == ("2 files that are no images were ignored",)
-    assert source.fingerprint == ud.load(store(files, kind, "clean")).fingerprint
+    assert source.fingerprint == ud.load_images(store(files, kind, "clean")).fingerprint
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
@@ -137,7 +137,7 @@ def test_no_member_of_an_archive_is_ever_written(
     monkeypatch.chdir(tmp_path / "deep" / "here")
     before = tree(tmp_path)
     with suppress(ud.InputError):
-        ud.load(path)
+        ud.load_images(path)
     assert tree(tmp_path) == before
     assert not any(p.is_symlink() for p in tmp_path.rglob("*"))
 
@@ -173,7 +173,7 @@ def one_each(image: bytes, suffix: str = ".png") -> dict[str, bytes]:
 def test_pixels_come_as_they_are_meant(kind: str, store: Any, pictures: Any) -> None:
     image, encoding, options, expected = KINDS[kind]
     data = pictures.encode(image, encoding, **options)
-    images = ud.load(store(one_each(data))).train.images
+    images = ud.load_images(store(one_each(data))).train.images
     expected = expected[None] if expected.ndim == 2 else np.moveaxis(expected, 2, 0)
     assert images.shape == (4, *expected.shape)
     assert (images.numpy() == expected).all()
@@ -191,13 +191,13 @@ def test_photographs_are_turned_upright(
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    images = ud.load(store(one_each(pictures.encode(P[:12, :, 0], exif=exif)))).train.images
+    images = ud.load_images(store(one_each(pictures.encode(P[:12, :, 0], exif=exif)))).train.images
     assert (images.numpy() == upright(P[:12, :, 0])).all()
 
 
 def test_grey_images_among_colours_become_colours(store: Any, pictures: Any) -> None:
     files = pictures.tree({"grey": 3}) | pictures.tree({"red": 2}, bands=3)
-    images = ud.load(store(files)).train
+    images = ud.load_images(store(files)).train
     assert images.shape == (3, 16, 16)
     grey = images.images[images.labels == 0]
     assert torch.equal(grey, grey[:, :1].expand(-1, 3, -1, -1))
@@ -207,28 +207,28 @@ def test_grey_images_among_colours_become_colours(store: Any, pictures: Any) -> 
 def test_sizes_that_differ_need_a_size(store: Any, pictures: Any) -> None:
     path = store(pictures.tree({"a": 2}, (16, 20)) | pictures.tree({"b": 3}, (18, 20)))
     with pytest.raises(ud.InputError, match=r"differ in size .*20x18 \(3\), 20x16 \(2\): .* --size"):
-        ud.load(path)
-    assert ud.load(path, size=(17, 19)).train.shape == (1, 17, 19)
+        ud.load_images(path)
+    assert ud.load_images(path, size=(17, 19)).train.shape == (1, 17, 19)
 
 
 def test_large_images_need_a_size_too(store: Any, pictures: Any) -> None:
     path = store(one_each(pictures.encode(pictures.pixels(0, (20, 300)))))
     with pytest.raises(ud.InputError, match="300x20"):
-        ud.load(path)
-    assert ud.load(path, size=(20, 20)).train.shape == (1, 20, 20)
+        ud.load_images(path)
+    assert ud.load_images(path, size=(20, 20)).train.shape == (1, 20, 20)
 
 
 def test_a_size_is_filled_and_the_overhang_cut_off_evenly(store: Any, pictures: Any) -> None:
     wide = np.zeros((16, 32), dtype=np.uint8)
     wide[:, 8:24] = P[..., 0]
-    images = ud.load(store(one_each(pictures.encode(wide))), size=(16, 16)).train.images
+    images = ud.load_images(store(one_each(pictures.encode(wide))), size=(16, 16)).train.images
     assert (images.numpy() == P[..., 0]).all()
 
 
 def test_jpegs_decoded_at_a_fraction_look_like_those_decoded_whole(store: Any, pictures: Any) -> None:
     image = Image.fromarray(P[..., :3]).resize((128, 128), Image.Resampling.BICUBIC)
     data = pictures.encode(image, "JPEG", quality=95, subsampling=0)
-    small = ud.load(store(one_each(data, ".jpg")), size=(16, 16)).train.images[0].numpy().astype(int)
+    small = ud.load_images(store(one_each(data, ".jpg")), size=(16, 16)).train.images[0].numpy().astype(int)
     whole = ImageOps.fit(Image.open(io.BytesIO(data)), (16, 16), Image.Resampling.BICUBIC)
     # Decoding at the very size that is wanted, instead of twice that, would be 4.7 off.
     assert np.abs(small - np.moveaxis(np.asarray(whole), 2, 0)).mean() < 3.5
@@ -245,8 +245,8 @@ def test_a_corrupt_image_is_named_or_left_out_and_counted(damage: str, kind: str
     broken = {"empty": b"", "cut short": whole[: len(whole) // 2], "no image at all": b"hello" * 99}[damage]
     path = store(files | {"dog/001.png": broken}, kind)
     with pytest.raises(ud.InputError, match=r"dog/001.png cannot be decoded: .*--skip-corrupt"):
-        ud.load(path)
-    source = ud.load(path, skip_corrupt=True)
+        ud.load_images(path)
+    source = ud.load_images(path, skip_corrupt=True)
     assert source.train.counts == (5, 2, 4)
     assert "dog/001.png" not in source.train.items
     assert source.notes == ("1 corrupt files were left out: dog/001.png",)
@@ -256,17 +256,21 @@ def test_a_corrupt_image_is_named_or_left_out_and_counted(damage: str, kind: str
 def test_pixels_of_unknown_range_are_refused_and_not_turned_black(kind: type, store: Any, pictures: Any) -> None:
     image = np.linspace(0, 1 if kind is np.float32 else 200, 256).reshape(16, 16).astype(kind)
     with pytest.raises(ud.InputError, match=r"a/1.tif cannot be decoded"):
-        ud.load(store(one_each(pictures.encode(image, "TIFF"), ".tif")))
+        ud.load_images(store(one_each(pictures.encode(image, "TIFF"), ".tif")))
 
 
 def test_an_archive_within_an_archive_is_not_opened(store: Any, pictures: Any) -> None:
     inner = store(pictures.tree({"x": 3, "y": 3}), "zip", "inner").read_bytes()
-    assert ud.load(store(pictures.tree(COUNTS) | {"inner.zip": inner}, "tar")).train.classes == ("cat", "dog", "emu")
+    assert ud.load_images(store(pictures.tree(COUNTS) | {"inner.zip": inner}, "tar")).train.classes == (
+        "cat",
+        "dog",
+        "emu",
+    )
 
 
 def test_many_corrupt_images_are_counted_and_a_few_named(store: Any, pictures: Any) -> None:
     files = pictures.tree({"a": 9, "b": 9})
-    source = ud.load(store(files | {f"a/{i:03}.png": b"" for i in range(8)}), skip_corrupt=True)
+    source = ud.load_images(store(files | {f"a/{i:03}.png": b"" for i in range(8)}), skip_corrupt=True)
     assert source.train.counts == (1, 9)
     assert source.notes[0].startswith("8 corrupt files were left out: a/000.png")
     assert source.notes[0].endswith(" ...")
@@ -276,13 +280,13 @@ def test_many_corrupt_images_are_counted_and_a_few_named(store: Any, pictures: A
 def test_a_class_of_nothing_but_corrupt_images_is_an_error(corrupt: list[str], store: Any, pictures: Any) -> None:
     files = pictures.tree({"a": 2, "b": 2})
     with pytest.raises(ud.InputError, match=r"'a' has no training image|no images"):
-        ud.load(store(files | {n: b"" for n in files if n[0] in corrupt}), skip_corrupt=True)
+        ud.load_images(store(files | {n: b"" for n in files if n[0] in corrupt}), skip_corrupt=True)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.xz", "tar.bz2"])
 def test_a_damaged_archive_is_refused_and_never_loses_images_silently(kind: str, store: Any, pictures: Any) -> None:
     path = store(pictures.tree({"a": 30, "b": 30}), kind)
-    whole, data = ud.load(path).fingerprint, path.read_bytes()
+    whole, data = ud.load_images(path).fingerprint, path.read_bytes()
     rng = random.Random(0)
     damaged = [data[: int(len(data) * f)] for f in (0, 0.1, 0.5, 0.77, 0.99)]
     for _ in range(12):
@@ -292,7 +296,7 @@ def test_a_damaged_archive_is_refused_and_never_loses_images_silently(kind: str,
     for bad in damaged:
         path.write_bytes(bad)
         try:
-            assert ud.load(path).fingerprint == whole
+            assert ud.load_images(path).fingerprint == whole
         except ud.InputError:
             refused += 1
     assert refused >= 5
@@ -314,13 +318,13 @@ def test_sources_without_two_classes_are_refused(
 ) -> None:
     (tmp_path / "photos").mkdir(exist_ok=True)
     with pytest.raises(ud.InputError, match=words):
-        ud.load(store(files, kind))
+        ud.load_images(store(files, kind))
 
 
 def test_a_class_that_only_the_test_part_has_is_named(store: Any, pictures: Any) -> None:
     files = {f"train/{n}": d for n, d in pictures.tree({"a": 2, "b": 2}).items()}
     with pytest.raises(ud.InputError, match="class 'c' has no training image"):
-        ud.load(store(files | {f"test/{n}": d for n, d in pictures.tree({"a": 2, "c": 2}).items()}))
+        ud.load_images(store(files | {f"test/{n}": d for n, d in pictures.tree({"a": 2, "c": 2}).items()}))
 
 
 @pytest.mark.parametrize(
@@ -333,26 +337,26 @@ def test_a_class_that_only_the_test_part_has_is_named(store: Any, pictures: Any)
 )
 def test_a_source_that_is_not_there_is_named(name: str, words: str) -> None:
     with pytest.raises(ud.InputError, match=words):
-        ud.load(name)
+        ud.load_images(name)
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos.zip").write_bytes(b"not a zip")
     with pytest.raises(ud.InputError, match="neither a folder nor an archive"):
-        ud.load(tmp_path / "photos.zip")
+        ud.load_images(tmp_path / "photos.zip")
 
 
 def test_digits_are_scikit_learns() -> None:
     bunch = load_digits()
-    small = ud.load("digits", size=(8, 8)).train
+    small = ud.load_images("digits", size=(8, 8)).train
     assert (small.images[:, 0].numpy() == np.rint(bunch.images * 255 / 16)).all()
     assert (small.labels.numpy() == bunch.target).all()
-    assert ud.load("digits").train.shape == (1, 16, 16)
+    assert ud.load_images("digits").train.shape == (1, 16, 16)
 
 
 def test_progress_counts_every_image(store: Any, pictures: Any) -> None:
     seen: list[int] = []
-    ud.load(store(pictures.tree({"a": 600, "b": 40}, (2, 2)), "tar"), progress=seen.append)
+    ud.load_images(store(pictures.tree({"a": 600, "b": 40}, (2, 2)), "tar"), progress=seen.append)
     assert sum(seen) == 640
     assert len(seen) > 1
 
@@ -362,5 +366,5 @@ def test_damaged_exif_data_is_a_corrupt_file_or_is_ignored_but_never_breaks(stor
     exif[0x0112], exif[0x010E] = 6, "a description"
     good = pictures.encode(pictures.pixels(0), "JPEG", exif=exif)
     broken = {f"a/{at:03}.jpg": good[:at] + b"\0" + good[at + 1 :] for at in range(20, 90)}
-    source = ud.load(store(pictures.tree({"a": 1, "b": 2}) | broken), size=(16, 16), skip_corrupt=True)
+    source = ud.load_images(store(pictures.tree({"a": 1, "b": 2}) | broken), size=(16, 16), skip_corrupt=True)
     assert source.train.counts[1] == 2

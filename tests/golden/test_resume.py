@@ -17,7 +17,7 @@ HYPER = ud.Hyperparameters(epochs=5, batch=32)
 
 @pytest.fixture(scope="module")
 def split() -> ud.Split:
-    return ud.prepare(ud.load("digits"), rho=20, mu=0.6).split
+    return ud.prepare(ud.load_images("digits"), rho=20, mu=0.6).split
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -78,7 +78,7 @@ def test_moments_come_back_in_the_layout_of_their_parameters(split: ud.Split, op
 
 
 def test_methods_with_one_seed_start_from_the_same_data_weights_and_order(split: ud.Split) -> None:
-    source = ud.load("digits")
+    source = ud.load_images("digits")
     specs = [RunSpec(source.fingerprint, m, seed=3, data_seed=3, rho=20, mu=0.6) for m in ("baseline", "ros")]
     parts = [split_of(s, source) for s in specs]
     assert parts[0].train.fingerprint == parts[1].train.fingerprint

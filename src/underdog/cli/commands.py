@@ -15,7 +15,7 @@ import torch
 
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.progress import bar, duration, watching
-from underdog.data.sources import Source, load
+from underdog.data.sources import Source, load_images
 from underdog.errors import InputError, unknown
 from underdog.names import ALTERING, DEVICES, METHODS
 from underdog.report.summary import eps_text
@@ -51,7 +51,9 @@ def read(options: Options) -> tuple[Source, float]:
     """The source that the options name, and the seconds it took to read."""
     begin = time.perf_counter()
     with bar(f"reading {options.source}", None, " images") as shown:
-        source = load(options.source, options.size, options.skip_corrupt, shown.update)
+        source = load_images(
+            options.source, options.size, options.skip_corrupt, shown.update, options.groups, options.allow_group_leak
+        )
     for note in source.notes:
         say(f"note: {note}")
     return source, time.perf_counter() - begin
@@ -78,6 +80,7 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
         width=options.width,
         depth=options.depth,
         precision=options.precision,
+        budget=options.budget,
     )
 
 
@@ -150,11 +153,22 @@ def compare(options: Options) -> None:
     writable(options.output)
     source, seconds = read(options)
     base = replace(early, data=source.fingerprint)
-    run_all(base, source, seconds, options.methods, options.seeds, options.data_seed, options.out, options.output, on)
+    run_all(
+        base,
+        source,
+        seconds,
+        options.methods,
+        options.seeds,
+        options.data_seed,
+        options.budget,
+        options.out,
+        options.output,
+        on,
+    )
 
 
 def run_all(
-    base: RunSpec, source: Source, seconds: float, methods: Sequence[str], seeds: int, data_seed: int | None,
+    base: RunSpec, source: Source, seconds: float, methods: Sequence[str], seeds: int, data_seed: int | None, budget: str,
     out: Path, output: Path, on: str,
 ) -> None:  # fmt: skip
     """Every method with every seed, a table, and a report."""
@@ -163,13 +177,13 @@ def run_all(
     if searched and all(finished(out / "tuning" / s.id, s) for s in tuning_specs(base)):
         base, searched = with_eps(base, source, out, run, on), False
     assumed = replace(base, eps=0.0) if searched else base  # any eps takes the same time
-    whole = plan(comparison(assumed, methods, seeds, data_seed), source, out, on)
+    whole = plan(comparison(assumed, methods, seeds, data_seed, budget), source, out, on)
     say(
         f"{whole.runs} runs ({len(methods)} methods, {seeds} seeds), {whole.done} of them done, about "
         f"{duration(whole.seconds)} for the others on {on}{'; and first a search for eps' if searched else ''}"
     )
     base = with_eps(base, source, out, run, on)
-    specs = comparison(base, methods, seeds, data_seed)
+    specs = comparison(base, methods, seeds, data_seed, budget)
     results = [run(spec, source, out) for spec in specs]
     say("\n" + text_table(results) + "\n")
     page([out / spec.id for spec in specs], output)
@@ -182,11 +196,11 @@ def demo(options: Options) -> None:
     torch.set_num_threads(1)
     begin = time.perf_counter()
     chosen = f"eps = {eps_text(DEMO['eps'])} was chosen on validation images of a seed that is not among these (docs/results.md)"
-    source = replace(load("digits"), notes=(chosen,))
+    source = replace(load_images("digits"), notes=(chosen,))
     base = RunSpec(source.fingerprint, "aos", precision=options.precision, **DEMO)  # type: ignore[arg-type]
     say(chosen)
     seconds = time.perf_counter() - begin
-    run_all(base, source, seconds, DEMO_METHODS, DEMO_SEEDS, None, options.out, options.output, on)
+    run_all(base, source, seconds, DEMO_METHODS, DEMO_SEEDS, None, "epochs", options.out, options.output, on)
 
 
 def report(options: Options) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from underdog import __version__
-from underdog.names import DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS
+from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS
 
 __all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
 
@@ -178,6 +178,14 @@ def _data(command: argparse.ArgumentParser) -> None:
         "--size", type=size, metavar="S|WxH", help="bring images to this size (fill, then cut the overhang)"
     )
     group.add_argument(
+        "--groups", metavar="FILE.csv:IMAGE,GROUP",
+        help="a table, on disk or in the source, and its columns that name images and what belongs together (a patient, a "
+        "lesion): no group is divided between training, validation and test",
+    )  # fmt: skip
+    group.add_argument(
+        "--allow-group-leak", action="store_true", help="accept groups that are in several of the source's own parts"
+    )
+    group.add_argument(
         "--skip-corrupt", action="store_true", help="leave out files that cannot be decoded, and count them"
     )
     group.add_argument(
@@ -205,6 +213,10 @@ def _training(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--epochs", type=whole, default=20, metavar="N", help="passes over the resampled data (default: 20)"
     )
+    group.add_argument(
+        "--budget", choices=BUDGETS, default="epochs",
+        help="; ".join(f"{name}: {text}" for name, text in BUDGETS.items()) + " (default: epochs)",
+    )  # fmt: skip
     group.add_argument("--lr", type=number, default=1e-3, metavar="RATE", help="Adam's learning rate (default: 0.001)")
     group.add_argument("--batch", type=whole, default=128, metavar="N", help="images per update (default: 128)")
     group.add_argument(

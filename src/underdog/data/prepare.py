@@ -59,8 +59,8 @@ def prepare(
 
     *Deviation*: the paper does not say how it made validation sets.
 
-    >>> from underdog import load
-    >>> split = prepare(load("digits"), rho=20, mu=0.6).split
+    >>> from underdog import load_images
+    >>> split = prepare(load_images("digits"), rho=20, mu=0.6).split
     >>> sorted(split.train.counts), len(split.val), len(split.test)
     ([6, 6, 6, 6, 6, 6, 125, 125, 125, 125], 143, 359)
     """

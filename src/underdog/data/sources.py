@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -18,9 +19,10 @@ from PIL import Image, ImageOps
 from underdog.data.archive import Member, open_members
 from underdog.data.decode import Size, decode
 from underdog.data.images import ImageSet
+from underdog.data.tables import Column, missing
 from underdog.errors import InputError, nearest
 
-__all__ = ["Source", "load"]
+__all__ = ["Source", "load_images"]
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 #: What the parts of a split layout may be called.
@@ -65,8 +67,13 @@ class Source:
         return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def load(
-    source: str | Path, size: Size | None = None, skip_corrupt: bool = False, progress: Progress = lambda images: None
+def load_images(
+    source: str | Path,
+    size: Size | None = None,
+    skip_corrupt: bool = False,
+    progress: Progress = lambda images: None,
+    groups: str | None = None,
+    allow_group_leak: bool = False,
 ) -> Source:
     """Read a source of images.
 
@@ -77,11 +84,14 @@ def load(
             where sizes differ or exceed 256; digits are enlarged to 16x16 without.
         skip_corrupt: leave out files that cannot be decoded, and count them in the notes.
         progress: called with the number of images as they are decoded.
+        groups: "FILE.csv:IMAGE,GROUP", the table on disk or in the source whose column GROUP says what images
+            belong together (a patient, a lesion, a video).
+        allow_group_leak: accept groups that are in several of the source's own parts, and note it.
 
     Raises:
         InputError: no such source, nothing in it, a single class, a corrupt image, differing sizes.
 
-    >>> digits = load("digits")
+    >>> digits = load_images("digits")
     >>> len(digits.train), digits.train.shape, digits.train.classes[:3]
     (1797, (1, 16, 16), ('0', '1', '2'))
     """
@@ -94,7 +104,8 @@ def load(
     with open_members(path) as members:
         if any(_idx_name(m.path) for m in members):
             return _idx(path.name, members, size)
-        return _folders(path.name, members, size, skip_corrupt, progress)
+        found = _folders(path.name, members, size, skip_corrupt, progress, Column.parse(groups) if groups else None)
+    return _check_leak(found, allow_group_leak)
 
 
 def _siblings(path: Path) -> list[Path]:
@@ -175,7 +186,14 @@ class Labelled:
     label: str
 
 
-def _folders(name: str, members: list[Member], size: Size | None, skip_corrupt: bool, progress: Progress) -> Source:
+def _folders(
+    name: str,
+    members: list[Member],
+    size: Size | None,
+    skip_corrupt: bool,
+    progress: Progress,
+    groups: Column | None,
+) -> Source:
     images = [m for m in members if m.path.suffix.lower() in IMAGE_SUFFIXES]
     notes = [f"{n} files that are no images were ignored"] if (n := len(members) - len(images)) else []
     if not images:
@@ -186,6 +204,7 @@ def _folders(name: str, members: list[Member], size: Size | None, skip_corrupt: 
         raise InputError(
             f"source {name!r} has images of one class only ({classes[0]!r}); at least two folders are needed"
         )
+    group = _groups([f.member.path for f in files], members, groups)
     decoded, corrupt = decode([f.member for f in files], size, skip_corrupt, progress)
     if corrupt:
         some = ", ".join(corrupt[:5]) + (" ..." if len(corrupt) > 5 else "")
@@ -205,13 +224,43 @@ def _folders(name: str, members: list[Member], size: Size | None, skip_corrupt: 
                 own = np.empty((len(at), channels, *pixels.shape[:2]), np.uint8) if own is None else own
                 own[row] = np.moveaxis(pixels, 2, 0) if pixels.ndim == 3 else pixels
         labels = torch.tensor([classes.index(files[n].label) for n in at])
-        return ImageSet(torch.from_numpy(own), labels, classes, items=np.array([str(files[n].member.path) for n in at]))
+        items = np.array([str(files[n].member.path) for n in at])
+        return ImageSet(torch.from_numpy(own), labels, classes, group if group is None else group[at], items)
 
     train = collect("train") or collect("")
     if train is None:
         raise InputError(f"source {name!r} has no images in its training part")
     _check_classes(name, train)
     return Source(name, train, collect("val"), collect("test"), tuple(notes))
+
+
+def _groups(paths: list[PurePosixPath], members: list[Member], groups: Column | None) -> npt.NDArray[np.str_] | None:
+    """The group of every image, from a table that has to name each."""
+    if groups is None:
+        return None
+    found = groups.values(paths, members)
+    if absent := [p for p, g in zip(paths, found, strict=True) if g is None]:
+        raise missing(groups.file, absent)
+    return np.array(found)
+
+
+def _check_leak(source: Source, allowed: bool) -> Source:
+    """Refuse groups that are in several of a source's own parts; or note them."""
+    parts = {"training": source.train, "validation": source.val, "test": source.test}
+    own = {name: set(p.groups.tolist()) for name, p in parts.items() if p is not None and p.groups is not None}
+    leaks = []
+    for a, b in itertools.combinations(own, 2):
+        if shared := sorted(own[a] & own[b]):
+            some = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+            leaks.append(f"{len(shared)} group{'s' * (len(shared) != 1)} in both the {a} and the {b} part ({some})")
+    if not leaks:
+        return source
+    if not allowed:
+        raise InputError(
+            f"source {source.name!r} has {'; '.join(leaks)}: scores on such images flatter; "
+            "--allow-group-leak accepts it and says so in the report"
+        )
+    return replace(source, notes=(*source.notes, f"groups leak: {'; '.join(leaks)}, so scores may flatter"))
 
 
 def _labelled(name: str, images: list[Member]) -> list[Labelled]:

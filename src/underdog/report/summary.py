@@ -13,7 +13,7 @@ from scipy import stats
 from underdog.metrics import Metrics
 from underdog.names import METHODS
 from underdog.report.collect import Run
-from underdog.run.spec import RunSpec
+from underdog.run.spec import RunSpec, Setting
 
 __all__ = [
     "ENOUGH_SEEDS",
@@ -147,26 +147,27 @@ def eps_text(eps: float) -> str:
     return f"{eps * 255:.4g}/255"
 
 
-def _labels(specs: Iterable[RunSpec]) -> dict[tuple[str, float | None, float | None], str]:
-    """A short name for every method with its eps and tau, in the table's order; eps and tau only where they vary."""
+def _labels(specs: Iterable[RunSpec]) -> dict[Setting, str]:
+    """A short name for every method as it was set, in the table's order; what was set only where it varies."""
     order = list(METHODS)
     settings = sorted(
-        {(s.method, s.eps, s.tau) for s in specs}, key=lambda s: (order.index(s[0]), s[1] or 0.0, s[2] or 0.0)
+        {s.setting for s in specs}, key=lambda s: (order.index(s.method), s.eps or 0.0, s.tau or 0.0, s.budget)
     )
-    times = Counter(method for method, _, _ in settings)
-    return {
-        (method, eps, tau): method
-        if times[method] == 1 or eps is None
-        else f"{method} {eps_text(eps)} \N{GREEK SMALL LETTER TAU}{tau:g}"
-        for method, eps, tau in settings
-    }
+    times = Counter(setting.method for setting in settings)
+    return {s: s.method if times[s.method] == 1 else f"{s.method} {_details(s)}" for s in settings}
+
+
+def _details(setting: Setting) -> str:
+    if setting.eps is None:
+        return f"equal {setting.budget}"
+    return f"{eps_text(setting.eps)} \N{GREEK SMALL LETTER TAU}{setting.tau:g}"
 
 
 def groups(runs: Iterable[Run]) -> tuple[Group, ...]:
-    """Runs by method, in the order of the table of methods; several (eps, tau) of a method are several groups."""
+    """Runs by method, in the order of the table of methods; several settings of a method are several groups."""
     runs = sorted(runs, key=lambda run: run.key)
     return tuple(
-        Group(label, setting[0], tuple(r for r in runs if (r.spec.method, r.spec.eps, r.spec.tau) == setting))
+        Group(label, setting.method, tuple(r for r in runs if r.spec.setting == setting))
         for setting, label in _labels(run.spec for run in runs).items()
     )
 

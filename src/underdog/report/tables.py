@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from underdog.report.collect import Run, run_of
+from underdog.report.collect import run_of
 from underdog.report.summary import Group, Spread, groups, mean_recall, paired
 from underdog.report.words import MINUS, MISSING, spread, thousands
 
@@ -22,8 +22,8 @@ def text_table(results: Sequence[Mapping[str, Any]]) -> str:
     The last column is the mean paired difference to ros, where ros is among the methods.
     """
     runs = [run_of(result) for result in results]
-    given = [(r.spec.method, r.spec.eps, r.spec.tau) for r in runs]
-    ordered = sorted(groups(runs), key=lambda g: given.index(_setting(g.runs[0])))
+    given = [r.spec.setting for r in runs]
+    ordered = sorted(groups(runs), key=lambda g: given.index(g.runs[0].spec.setting))
     ros = next((g for g in ordered if g.method == "ros"), None)
     rows = [_row(group, ros) for group in ordered]
     table = [HEADER, *rows] if ros else [HEADER[:-1], *(row[:-1] for row in rows)]
@@ -36,10 +36,6 @@ def text_table(results: Sequence[Mapping[str, Any]]) -> str:
     ]
     part = " and ".join(sorted({run.part for run in runs}))
     return "\n".join([*lines, f"({part} images, best epoch by validation macro-F1; mean +/- SD over n seeds)"])
-
-
-def _setting(run: Run) -> tuple[str, float | None, float | None]:
-    return run.spec.method, run.spec.eps, run.spec.tau
 
 
 def _row(group: Group, ros: Group | None) -> tuple[str, ...]:

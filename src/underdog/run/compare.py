@@ -21,7 +21,9 @@ __all__ = ["Plan", "comparison", "plan"]
 PROBES = 3
 
 
-def comparison(base: RunSpec, methods: Iterable[str], seeds: int, data_seed: int | None = None) -> list[RunSpec]:
+def comparison(
+    base: RunSpec, methods: Iterable[str], seeds: int, data_seed: int | None = None, budget: str = "epochs"
+) -> list[RunSpec]:
     """Every method with every seed 0, 1, ..., seed by seed.
 
     The data's seed follows the run's, so that the spread covers the choice of data too, unless
@@ -35,6 +37,7 @@ def comparison(base: RunSpec, methods: Iterable[str], seeds: int, data_seed: int
         replace(
             base,
             method=method,
+            budget=budget,
             seed=seed,
             data_seed=seed if data_seed is None else data_seed,
             eps=base.eps if method in ALTERING else None,

@@ -83,7 +83,7 @@ def build_model(spec: RunSpec, train: ImageSet) -> nn.Module:
 def start(spec: RunSpec, source: Source, device: str, watcher: Watcher) -> Training:
     """Everything that can be wrong with a run's settings, data or network shows here, before anything is written."""
     split = split_of(spec, source)
-    method = named_method(spec.method, spec.eps, spec.tau)
+    method = named_method(spec.method, spec.eps, spec.tau, spec.budget)
     hyper = Hyperparameters(spec.epochs, spec.lr, spec.batch)
     model = build_model(spec, split.train)
     return Training(model, method, split, hyper, spec.seed, device, spec.precision, watcher.images)
@@ -160,7 +160,7 @@ def execute(
         result["seconds"] = _seconds(training, data_seconds + prepared, tested)
         write_atomic(folder / "model.safetensors", lambda path: _save_model(path, training, source))
         write_atomic(folder / "predictions.csv", lambda path: _save_predictions(path, training.split, history))
-        save_gallery(folder, training, named_method(spec.method, spec.eps, spec.tau))
+        save_gallery(folder, training, named_method(spec.method, spec.eps, spec.tau, spec.budget))
         _save_epochs(training, folder)  # again, since the run may have been killed between its state and this
         write_json(folder / "result.json", result)
         _tidy(folder)

@@ -7,16 +7,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from underdog.errors import InputError, unknown
-from underdog.names import ALTERING, METHODS, PRECISIONS
+from underdog.names import ALTERING, BUDGETS, METHODS, OVERSAMPLING, PRECISIONS
 from underdog.validate import check_eps, check_positive, check_tau
 
-__all__ = ["REVISION", "RunSpec"]
+__all__ = ["REVISION", "RunSpec", "Setting"]
 
 #: Counts changes of underdog that move the figures of a run. Runs of another revision are other runs.
 REVISION = 1
+
+
+class Setting(NamedTuple):
+    """A method as it was set."""
+
+    method: str
+    eps: float | None
+    tau: float | None
+    budget: str
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class RunSpec:
         epochs, lr, batch: see ``Hyperparameters``.
         model, width, depth: see ``model_factory``.
         precision: the one used.
+        budget: "updates" where the method's epochs are filled up to the length of random oversampling's.
         tuning: a run that only serves to choose eps, and never sees the test part.
         revision: see ``REVISION``.
 
@@ -56,6 +66,7 @@ class RunSpec:
     width: float = 1
     depth: int | None = None
     precision: str = "float32"
+    budget: str = "epochs"
     tuning: bool = False
     revision: int = REVISION
 
@@ -72,6 +83,8 @@ class RunSpec:
                 object.__setattr__(self, f.name, float(value) if "float" in f.type else int(value))
         if self.model == "paper" and self.depth is None:
             object.__setattr__(self, "depth", 2)
+        if self.method in OVERSAMPLING:
+            object.__setattr__(self, "budget", "epochs")
         if self.minority is not None:
             object.__setattr__(self, "minority", tuple(sorted(set(self.minority))))
 
@@ -80,6 +93,8 @@ class RunSpec:
             raise unknown("method", self.method, METHODS)
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
+        if self.budget not in BUDGETS:
+            raise unknown("budget", self.budget, BUDGETS)
         if self.method in ALTERING:
             if self.eps is not None:  # None while it is still to be chosen
                 check_eps(self.eps)
@@ -107,9 +122,14 @@ class RunSpec:
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return f"{self.method}-s{self.seed}-{blake2b(text.encode(), digest_size=6).hexdigest()}"
 
+    @property
+    def setting(self) -> Setting:
+        """The method with everything that may differ between methods on the same problem."""
+        return Setting(self.method, self.eps, self.tau, self.budget)
+
     def variant(self) -> RunSpec:
         """What all methods and seeds on the same problem have in common."""
-        return replace(self, method="baseline", eps=None, tau=None, seed=0, data_seed=0)
+        return replace(self, method="baseline", eps=None, tau=None, seed=0, data_seed=0, budget="epochs")
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``spec.json`` and ``result.json``."""
