@@ -21,9 +21,10 @@ if TYPE_CHECKING:
         make_imbalance as make_imbalance,
         minority_share as minority_share,
     )
-    from underdog.data.prepare import Prepared as Prepared, prepare as prepare
+    from underdog.data.prepare import Division as Division, Prepared as Prepared, prepare as prepare
+    from underdog.data.reading import Reading as Reading
     from underdog.data.sources import Source as Source, load_images as load_images
-    from underdog.data.split import Split as Split, hold_out as hold_out
+    from underdog.data.split import Split as Split, folds as folds, hold_out as hold_out
     from underdog.epoch import Epoch as Epoch
     from underdog.errors import (
         InputError as InputError,
@@ -82,9 +83,10 @@ _MODULES: dict[str, str] = {
     "attack.random_sign": "RandomSign",
     "data.images": "ImageSet to_unit",
     "data.imbalance": "Imbalanced imbalance_ratio make_imbalance minority_share",
-    "data.prepare": "Prepared prepare",
+    "data.prepare": "Division Prepared prepare",
+    "data.reading": "Reading",
     "data.sources": "Source load_images",
-    "data.split": "Split hold_out",
+    "data.split": "Split folds hold_out",
     "epoch": "Epoch",
     "errors": "InputError TrainingError UnderdogError",
     "learner": "Learner",

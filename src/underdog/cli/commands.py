@@ -15,13 +15,14 @@ import torch
 
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.progress import bar, duration, watching
+from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
 from underdog.errors import InputError, unknown
 from underdog.names import ALTERING, DEVICES, METHODS
 from underdog.report.summary import eps_text
 from underdog.report.tables import text_table
 from underdog.run.compare import comparison, plan
-from underdog.run.execute import execute, finished
+from underdog.run.execute import execute, finished, split_of
 from underdog.run.spec import RunSpec
 from underdog.run.tune import TUNING_SEED, choose_eps, tuning_specs
 from underdog.validate import check_eps, check_positive, check_tau
@@ -50,10 +51,9 @@ def device(name: str) -> str:
 def read(options: Options) -> tuple[Source, float]:
     """The source that the options name, and the seconds it took to read."""
     begin = time.perf_counter()
+    reading = Reading(options.size, options.skip_corrupt, options.groups, options.allow_group_leak)
     with bar(f"reading {options.source}", None, " images") as shown:
-        source = load_images(
-            options.source, options.size, options.skip_corrupt, shown.update, options.groups, options.allow_group_leak
-        )
+        source = load_images(options.source, reading, shown.update)
     for note in source.notes:
         say(f"note: {note}")
     return source, time.perf_counter() - begin
@@ -73,6 +73,10 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
         rho=options.rho,
         mu=options.mu,
         minority=None if options.minority is None else tuple(options.minority),
+        val_fraction=options.val_fraction,
+        test_fraction=options.test_fraction,
+        folds=options.folds,
+        fold=options.fold,
         epochs=options.epochs,
         lr=options.lr,
         batch=options.batch,
@@ -107,6 +111,10 @@ def with_eps(
     """The spec with an eps, chosen on validation where it has none; the cost is said first."""
     if spec.eps is not None or spec.method not in ALTERING:
         return spec
+    if spec.folds is not None:
+        raise InputError(
+            f"{spec.method} with folds needs eps: a search for it would see images that other folds test on"
+        )
     specs = tuning_specs(spec)
     cost = plan(specs, source, out / "tuning", on)
     say(
@@ -125,6 +133,8 @@ def train(options: Options) -> None:
     source, seconds = read(options)
     run = partial(one, on=on, seconds=seconds)
     spec = replace(early, data=source.fingerprint)
+    for note in split_of(spec, source).notes:
+        say(f"note: {note}")
     if spec.eps is None and spec.method in ALTERING:  # a wrong setting shows before the search
         plan([replace(spec, eps=0.0)], source, options.out, on)
     spec = with_eps(spec, source, options.out, run, on)
@@ -149,6 +159,7 @@ def compare(options: Options) -> None:
         if method not in METHODS:
             raise unknown("method", method, METHODS)
     altering = [m for m in options.methods if m in ALTERING]
+    options.fold = None if options.folds is None else 0  # of the first run; the others get theirs
     early = spec_of(options, "aos" if "aos" in altering else (altering or options.methods)[0], "")
     writable(options.output)
     source, seconds = read(options)
@@ -178,10 +189,13 @@ def run_all(
         base, searched = with_eps(base, source, out, run, on), False
     assumed = replace(base, eps=0.0) if searched else base  # any eps takes the same time
     whole = plan(comparison(assumed, methods, seeds, data_seed, budget), source, out, on)
+    replicates = f"{seeds} seed{'s' * (seeds != 1)}" + (f" x {base.folds} folds" if base.folds else "")
     say(
-        f"{whole.runs} runs ({len(methods)} methods, {seeds} seeds), {whole.done} of them done, about "
+        f"{whole.runs} runs ({len(methods)} methods, {replicates}), {whole.done} of them done, about "
         f"{duration(whole.seconds)} for the others on {on}{'; and first a search for eps' if searched else ''}"
     )
+    for note in whole.notes:
+        say(f"note: {note}")
     base = with_eps(base, source, out, run, on)
     specs = comparison(base, methods, seeds, data_seed, budget)
     results = [run(spec, source, out) for spec in specs]

@@ -111,6 +111,10 @@ def _train(commands: Commands) -> None:
     _data(command)
     command.add_argument("--method", default="aos", metavar="NAME", help="one of the methods above (default: aos)")
     _training(command)
+    command.add_argument(
+        "--folds", type=whole, metavar="K", help="divide the images into K folds, of which --fold is the test part"
+    )
+    command.add_argument("--fold", type=whole, metavar="I", help="the fold, 0 to K-1, to test on")
     command.add_argument("--seed", type=whole, default=0, help="seed of weights, shuffling and resampling (default: 0)")
     command.add_argument(
         "--data-seed", type=whole, default=0, help="seed of validation part and imbalance (default: 0)"
@@ -137,6 +141,12 @@ def _compare(commands: Commands) -> None:
         help=f"methods to compare (default: {','.join(DEMO_METHODS)})",
     )  # fmt: skip
     _training(command)
+    command.add_argument(
+        "--folds",
+        type=whole,
+        metavar="K",
+        help="cross-validation: repeat each seed with each of K folds as the test part",
+    )
     command.add_argument(
         "--seeds", type=whole, default=3, metavar="N", help="seeds 0 to N-1 for each method (default: 3)"
     )
@@ -187,6 +197,15 @@ def _data(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--skip-corrupt", action="store_true", help="leave out files that cannot be decoded, and count them"
+    )
+    group.add_argument(
+        "--val-fraction",
+        type=number,
+        metavar="F",
+        help="share of the training images to hold out for validation (default: 0.1)",
+    )
+    group.add_argument(
+        "--test-fraction", type=number, metavar="F", help="share of all images to hold out for the test (default: 0.2)"
     )
     group.add_argument(
         "--rho", "--imbalance-ratio", type=number, metavar="R",

@@ -5,20 +5,19 @@ from __future__ import annotations
 import io
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from underdog.data.archive import Member
+from underdog.data.reading import Progress, Reading, Size
 from underdog.errors import InputError
 
-__all__ = ["Size", "decode"]
-
-#: (height, width) in pixels.
-Size = tuple[int, int]
+__all__ = ["Decoded", "decode"]
 
 #: Images of different sizes, or larger than this, need a size to be brought to.
 LARGEST = 256
@@ -26,17 +25,30 @@ LARGEST = 256
 WAITING = 512
 
 
-def decode(
-    members: Sequence[Member], size: Size | None, skip_corrupt: bool, progress: Callable[[int], object]
-) -> tuple[list[npt.NDArray[np.uint8] | None], list[str]]:
-    """The pixels of every file, uint8 (H, W) where it is grey and (H, W, 3) where it is not, all of one H and W.
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Images of one size.
 
-    Files that cannot be decoded are an error, or None and named in the second list with ``skip_corrupt``.
+    Attributes:
+        pixels: (M, C, H, W) uint8, C = 1 where all are grey and 3 where one is not.
+        kept: (M,) their positions among the files.
+        corrupt: paths of the files that could not be decoded.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    kept: npt.NDArray[np.int64]
+    corrupt: tuple[str, ...]
+
+
+def decode(members: Sequence[Member], reading: Reading, progress: Progress) -> Decoded:
+    """The pixels of every file, in the order of the files.
 
     Raises:
-        InputError: a corrupt file, or sizes that differ or are too large without a ``size`` to bring them to.
+        InputError: a corrupt file (unless they are to be skipped), nothing else than corrupt files, or sizes that differ
+            or are too large without a size to bring them to.
     """
     decoded: list[npt.NDArray[np.uint8] | None] = []
+    kept: list[int] = []
     corrupt: list[str] = []
     shapes = Counter[tuple[int, int]]()
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
@@ -46,27 +58,45 @@ def decode(
         for at in range(0, len(members), WAITING):
             part = members[at : at + WAITING]
             # Read here, in the archive's order; decode there, where Pillow lets go of the interpreter.
-            results = pool.map(lambda data: _pixels(data, size), [m.read() for m in part])
-            for member, result in zip(part, results, strict=True):
+            results = pool.map(lambda data: _pixels(data, reading.size), [m.read() for m in part])
+            for n, result in enumerate(results, at):
                 if isinstance(result, str):
-                    if not skip_corrupt:
+                    if not reading.skip_corrupt:
                         raise InputError(
-                            f"{member.path} cannot be decoded: {result} (--skip-corrupt leaves such files out)"
+                            f"{members[n].path} cannot be decoded: {result} (--skip-corrupt leaves such files out)"
                         )
-                    corrupt.append(str(member.path))
-                    decoded.append(None)
+                    corrupt.append(str(members[n].path))
                 else:
                     decoded.append(result)
+                    kept.append(n)
                     shapes[result.shape[1], result.shape[0]] += 1
-            # Now, and not after a million photographs have filled the memory.
-            if len(shapes) > 1 or (shapes and max(max(shapes)) > LARGEST):
-                most = ", ".join(f"{w}x{h} ({n})" for (w, h), n in shapes.most_common(3))
-                raise InputError(
-                    f"images differ in size or exceed {LARGEST} pixels, such as {most}: "
-                    "say which size to bring them to, such as --size 64"
-                )
+            _check_sizes(shapes)  # now, and not after a million photographs have filled the memory
             progress(len(part))
-    return decoded, corrupt
+    if not kept:
+        raise InputError(f"none of the {len(members)} images can be decoded")
+    return Decoded(_stacked(decoded), np.array(kept), tuple(corrupt))
+
+
+def _check_sizes(shapes: Counter[tuple[int, int]]) -> None:
+    if len(shapes) > 1 or (shapes and max(max(shapes)) > LARGEST):
+        most = ", ".join(f"{w}x{h} ({n})" for (w, h), n in shapes.most_common(3))
+        raise InputError(
+            f"images differ in size or exceed {LARGEST} pixels, such as {most}: "
+            "say which size to bring them to, such as --size 64"
+        )
+
+
+def _stacked(images: list[npt.NDArray[np.uint8] | None]) -> npt.NDArray[np.uint8]:
+    """(H, W) and (H, W, 3) as one (M, C, H, W); the list is emptied, so that the images are in memory once."""
+    first = images[0]
+    assert first is not None
+    channels = 3 if any(p is not None and p.ndim == 3 for p in images) else 1
+    own = np.empty((len(images), channels, *first.shape[:2]), np.uint8)
+    for row, pixels in enumerate(images):
+        images[row] = None
+        if pixels is not None:
+            own[row] = np.moveaxis(pixels, 2, 0) if pixels.ndim == 3 else pixels
+    return own
 
 
 def _pixels(data: bytes, size: Size | None) -> npt.NDArray[np.uint8] | str:

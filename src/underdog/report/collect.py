@@ -16,7 +16,7 @@ from underdog.errors import InputError
 from underdog.metrics import Metrics
 from underdog.run.files import read_json
 from underdog.run.gallery import load_gallery
-from underdog.run.spec import RunSpec
+from underdog.run.spec import Replicate, RunSpec
 
 __all__ = ["Aside", "Collected", "Curve", "Gallery", "Run", "collect", "read_gallery", "run_of", "tuning_runs"]
 
@@ -88,9 +88,9 @@ class Run:
     curve: Curve | None = None
 
     @property
-    def key(self) -> tuple[int, int]:
-        """What runs of different methods share when they are paired: seed, and the data's seed."""
-        return (self.spec.seed, self.spec.data_seed)
+    def key(self) -> Replicate:
+        """What runs of different methods share when they are paired."""
+        return self.spec.replicate
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def settings(variant: Variant) -> tuple[Fact, ...]:
         "images in each part": ", ".join(p for p in parts if not p.endswith(" ")),
         "rare classes": _rare_classes(variant),
         "imbalance": _induced(spec),
-        "seeds": ", ".join(f"{s}" if s == d else f"{s} (data seed {d})" for s, d in variant.keys),
+        "seeds": ", ".join(map(str, variant.keys)),
         "epochs": str(spec.epochs),
         "learning rate": f"{spec.lr:g}",
         "batch": plural(spec.batch, "image"),

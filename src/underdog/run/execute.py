@@ -56,7 +56,7 @@ class Watcher:
 
 def split_of(spec: RunSpec, source: Source) -> Split:
     """The parts of a run's data. Runs that only choose eps get no test part."""
-    split = prepare(source, spec.data_seed, spec.rho, spec.mu, spec.minority).split
+    split = prepare(source, spec.data_seed, spec.rho, spec.mu, spec.minority, spec.division).split
     return replace(split, test=None) if spec.tuning else split
 
 
@@ -272,7 +272,7 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
         "altered_images": sum(r.altered_images for r in records),
         "altered_rows": sum(r.altered_rows for r in records if r.refreshed),
         "zero_gradients": sum(r.zero_gradients for r in records if r.refreshed),
-        "notes": [*source.notes, *training.epoch.notes],
+        "notes": [*source.notes, *split.notes, *training.epoch.notes],
         "environment": environment(training),
     }
 

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from underdog.data.prepare import Division
 from underdog.errors import InputError, unknown
 from underdog.names import ALTERING, BUDGETS, METHODS, OVERSAMPLING, PRECISIONS
 from underdog.validate import check_eps, check_positive, check_tau
 
-__all__ = ["REVISION", "RunSpec", "Setting"]
+__all__ = ["REVISION", "Replicate", "RunSpec", "Setting"]
 
 #: Counts changes of underdog that move the figures of a run. Runs of another revision are other runs.
 REVISION = 1
@@ -28,6 +29,18 @@ class Setting(NamedTuple):
     budget: str
 
 
+class Replicate(NamedTuple):
+    """What runs of different methods share when they are paired; fold is -1 where there are no folds."""
+
+    seed: int
+    data_seed: int
+    fold: int
+
+    def __str__(self) -> str:
+        data = "" if self.data_seed == self.seed else f" (data seed {self.data_seed})"
+        return f"{self.seed}{data}" + ("" if self.fold < 0 else f" fold {self.fold}")
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """The resolved scientific settings of one run; no path, device or thread count is among them.
@@ -39,6 +52,7 @@ class RunSpec:
         data_seed: of the validation part and the imbalance.
         eps, tau: of noise and aos; None for the others.
         rho, mu, minority: the imbalance to induce; None for natural counts, or for a random choice.
+        val_fraction, test_fraction, folds, fold: see ``Division``.
         epochs, lr, batch: see ``Hyperparameters``.
         model, width, depth: see ``model_factory``.
         precision: the one used.
@@ -59,6 +73,10 @@ class RunSpec:
     rho: float | None = None
     mu: float | None = None
     minority: tuple[str, ...] | None = None
+    val_fraction: float | None = None
+    test_fraction: float | None = None
+    folds: int | None = None
+    fold: int | None = None
     epochs: int = 20
     lr: float = 1e-3
     batch: int = 128
@@ -74,6 +92,7 @@ class RunSpec:
         self._check_method()
         self._resolve()
         self._check_imbalance()
+        _ = self.division  # which checks itself
 
     def _resolve(self) -> None:
         """Give one setting one form, and so one id: 60 and 60.0, a default and its value, names in any order."""
@@ -123,13 +142,25 @@ class RunSpec:
         return f"{self.method}-s{self.seed}-{blake2b(text.encode(), digest_size=6).hexdigest()}"
 
     @property
+    def division(self) -> Division:
+        """How the parts that the source does not have are held out."""
+        return Division(self.val_fraction, self.test_fraction, self.folds, self.fold)
+
+    @property
     def setting(self) -> Setting:
         """The method with everything that may differ between methods on the same problem."""
         return Setting(self.method, self.eps, self.tau, self.budget)
 
+    @property
+    def replicate(self) -> Replicate:
+        """The seeds and the fold."""
+        return Replicate(self.seed, self.data_seed, -1 if self.fold is None else self.fold)
+
     def variant(self) -> RunSpec:
         """What all methods and seeds on the same problem have in common."""
-        return replace(self, method="baseline", eps=None, tau=None, seed=0, data_seed=0, budget="epochs")
+        return replace(
+            self, method="baseline", eps=None, tau=None, seed=0, data_seed=0, budget="epochs", fold=self.folds and 0
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``spec.json`` and ``result.json``."""
