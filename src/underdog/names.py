@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ALTERING", "BUDGETS", "DEVICES", "EPS_GRID", "METHODS", "MODELS", "OVERSAMPLING", "PRECISIONS"]
+__all__ = ["ALTERING", "BUDGETS", "DEVICES", "EPS_GRID", "METHODS", "MODELS", "OVERSAMPLING", "PRECISIONS", "RESIZES"]
 
 METHODS: dict[str, str] = {
     "baseline": "the images as they are",
@@ -25,6 +25,13 @@ BUDGETS: dict[str, str] = {
 }
 #: Methods whose epochs have random oversampling's length, to whom both budgets are one.
 OVERSAMPLING: tuple[str, ...] = ("ros", "smote", "noise", "aos")
+
+#: How images are brought to a size.
+RESIZES: dict[str, str] = {
+    "crop": "fill it and cut the overhang",
+    "pad": "fit into it and add black",
+    "squash": "change the proportions",
+}
 
 MODELS: tuple[str, ...] = ("paper", "resnet20", "resnet32")
 PRECISIONS: tuple[str, ...] = ("float32", "bfloat16")

@@ -51,7 +51,13 @@ def device(name: str) -> str:
 def read(options: Options) -> tuple[Source, float]:
     """The source that the options name, and the seconds it took to read."""
     begin = time.perf_counter()
-    reading = Reading(options.size, options.skip_corrupt, options.groups, options.allow_group_leak)
+    reading = Reading(
+        size=options.size,
+        resize=options.resize,
+        skip_corrupt=options.skip_corrupt,
+        groups=options.groups,
+        allow_group_leak=options.allow_group_leak,
+    )
     with bar(f"reading {options.source}", None, " images") as shown:
         source = load_images(options.source, reading, shown.update)
     for note in source.notes:

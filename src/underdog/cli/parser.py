@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from underdog import __version__
-from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS
+from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS, RESIZES
 
 __all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
 
@@ -184,9 +184,11 @@ def _data(command: argparse.ArgumentParser) -> None:
         help="a folder or archive (.zip, .tar, .tar.xz, ...) of class folders, with or without train/, val/ and test/; one of "
         "MNIST-style idx files; or 'digits'",
     )  # fmt: skip
+    group.add_argument("--size", type=size, metavar="S|WxH", help="bring images to this size")
     group.add_argument(
-        "--size", type=size, metavar="S|WxH", help="bring images to this size (fill, then cut the overhang)"
-    )
+        "--resize", choices=RESIZES, default="crop",
+        help="where its shape differs: " + "; ".join(f"{name}: {text}" for name, text in RESIZES.items()) + " (default: crop)",
+    )  # fmt: skip
     group.add_argument(
         "--groups", metavar="FILE.csv:IMAGE,GROUP",
         help="a table, on disk or in the source, and its columns that name images and what belongs together (a patient, a "
