@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from underdog.cli.data import data
+from underdog.cli.data_cache import chosen_cache
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.progress import bar, duration, watching
 from underdog.data.reading import Reading
@@ -59,7 +61,7 @@ def read(options: Options) -> tuple[Source, float]:
         allow_group_leak=options.allow_group_leak,
     )
     with bar(f"reading {options.source}", None, " images") as shown:
-        source = load_images(options.source, reading, shown.update)
+        source = load_images(options.source, reading, shown.update, chosen_cache(options))
     for note in source.notes:
         say(f"note: {note}")
     return source, time.perf_counter() - begin
@@ -250,4 +252,10 @@ def writable(output: Path) -> None:
         )
 
 
-COMMANDS: dict[str, Callable[[Options], None]] = {"demo": demo, "train": train, "compare": compare, "report": report}
+COMMANDS: dict[str, Callable[[Options], None]] = {
+    "demo": demo,
+    "train": train,
+    "compare": compare,
+    "report": report,
+    "data": data,
+}

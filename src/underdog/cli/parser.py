@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from underdog import __version__
+from underdog.cli.data import add_data
+from underdog.cli.data_cache import cache_arguments
 from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS, RESIZES
 
 __all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
@@ -69,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    for add in (_demo, _train, _compare, _report):
+    for add in (_demo, _train, _compare, _report, add_data):
         add(commands)
     return root
 
@@ -200,6 +202,7 @@ def _data(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--skip-corrupt", action="store_true", help="leave out files that cannot be decoded, and count them"
     )
+    cache_arguments(group)
     group.add_argument(
         "--val-fraction",
         type=number,
