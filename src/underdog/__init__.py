@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from underdog.data.prepare import Prepared as Prepared, prepare as prepare
     from underdog.data.sources import Source as Source, load_images as load_images
     from underdog.data.split import Split as Split, hold_out as hold_out
+    from underdog.decision.rule import DecisionRule as DecisionRule
     from underdog.epoch import Epoch as Epoch
     from underdog.errors import (
         InputError as InputError,
@@ -85,6 +86,7 @@ _MODULES: dict[str, str] = {
     "data.prepare": "Prepared prepare",
     "data.sources": "Source load_images",
     "data.split": "Split hold_out",
+    "decision.rule": "DecisionRule",
     "epoch": "Epoch",
     "errors": "InputError TrainingError UnderdogError",
     "learner": "Learner",

@@ -13,7 +13,7 @@ ROOT = Path(underdog.__file__).parent
 #: From what depends on nothing to what depends on everything: a module imports from its own layer or earlier ones.
 LAYERS = [
     ["underdog", "errors", "names", "validate", "rng"],
-    ["metrics", "data"],
+    ["metrics", "data", "decision"],
     ["epoch", "loss"],
     ["attack", "model"],
     ["resample"],
