@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from underdog.data.prepare import Prepared as Prepared, prepare as prepare
     from underdog.data.sources import Source as Source, load_images as load_images
     from underdog.data.split import Split as Split, hold_out as hold_out
+    from underdog.decision.answers import Answers as Answers, read_predictions as read_predictions
+    from underdog.decision.bootstrap import (
+        Bootstrap as Bootstrap,
+        Interval as Interval,
+        paired_bootstrap as paired_bootstrap,
+    )
+    from underdog.decision.figures import decision_report as decision_report
+    from underdog.decision.replicates import Judged as Judged
     from underdog.decision.rule import DecisionRule as DecisionRule
     from underdog.epoch import Epoch as Epoch
     from underdog.errors import (
@@ -86,6 +94,10 @@ _MODULES: dict[str, str] = {
     "data.prepare": "Prepared prepare",
     "data.sources": "Source load_images",
     "data.split": "Split hold_out",
+    "decision.answers": "Answers read_predictions",
+    "decision.bootstrap": "Bootstrap Interval paired_bootstrap",
+    "decision.figures": "decision_report",
+    "decision.replicates": "Judged",
     "decision.rule": "DecisionRule",
     "epoch": "Epoch",
     "errors": "InputError TrainingError UnderdogError",
