@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,9 @@ __all__ = ["CONFIDENCE", "REPLICATES", "Bootstrap", "Interval", "paired_bootstra
 
 REPLICATES = 2000
 CONFIDENCE = 0.95
+
+#: A seed, or whatever tells the runs of a method apart.
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Bootstrap:
 
 
 def paired_bootstrap(
-    methods: Mapping[str, Mapping[Hashable, Judged]],
+    methods: Mapping[str, Mapping[Key, Judged]],
     references: Sequence[str] = (),
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -116,7 +120,7 @@ def paired_bootstrap(
     )
 
 
-def _check_same(methods: Mapping[str, Mapping[Hashable, Judged]]) -> Judged:
+def _check_same(methods: Mapping[str, Mapping[Key, Judged]]) -> Judged:
     runs = [run for own in methods.values() for run in own.values()]
     if not runs:
         raise InputError("methods must hold at least one run")
@@ -136,9 +140,7 @@ def _intervals(values: Mapping[str, Floats]) -> dict[str, Interval]:
     return {name: Interval.of(found) for name, found in values.items()}
 
 
-def _minus(
-    own: Mapping[Hashable, Mapping[str, Floats]], other: Mapping[Hashable, Mapping[str, Floats]]
-) -> dict[str, Interval]:
+def _minus(own: Mapping[Key, Mapping[str, Floats]], other: Mapping[Key, Mapping[str, Floats]]) -> dict[str, Interval]:
     """Intervals of the differences on common seeds; empty without one."""
     keys = [key for key in own if key in other]
     ours, theirs = _means([own[key] for key in keys]), _means([other[key] for key in keys])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from underdog.decision.answers import Answers
@@ -14,16 +13,19 @@ from underdog.decision.bootstrap import CONFIDENCE, REPLICATES, Interval, paired
 from underdog.decision.calibration import Calibration
 from underdog.decision.curves import PrecisionRecall
 from underdog.decision.replicates import PER_CLASS, Bools, Judged
-from underdog.decision.rule import TARGET_PRECISION, DecisionRule, corrections
+from underdog.decision.rule import DecisionRule, corrections
 from underdog.errors import InputError
 from underdog.metrics import Metrics
+from underdog.names import TARGET_PRECISION
 
-__all__ = ["DECISIONS", "RIVALS", "calibrations", "decision_report", "judge", "rivals"]
+__all__ = ["DECISIONS", "RIVALS", "calibrations", "decision_report", "judge", "rivals", "told_apart", "worst_errors"]
 
 #: The weight of the log prior in the network's own decision, and in the logit-adjusted one.
 DECISIONS: dict[str, float] = {"argmax": 0.0, "logit-adjusted": 1.0}
 #: Classes that a rare one is confused with, at most.
 RIVALS = 5
+#: Wrong answers that are kept with a run.
+ERRORS = 12
 
 
 def judge(val: Answers, test: Answers, shown: Sequence[float], rare: Sequence[str], target: float) -> Judged:
@@ -59,7 +61,8 @@ def decision_report(
     Returns:
         Plain data with the keys "rule" (see ``DecisionRule.from_json``), "correction", "images" (of "val" and "test", and
         "groups" of the latter), "decisions" (scores of argmax and of the logit-adjusted decision), "calibration" (ECE,
-        NLL and Brier score of every correction), "intervals" and "classes" (figures of each rare class).
+        NLL and Brier score of every correction), "intervals", "classes" (figures of each rare class) and
+        "errors" (see ``worst_errors``).
 
     Raises:
         InputError: values outside their ranges, or parts of other classes.
@@ -88,6 +91,7 @@ def decision_report(
             name: _of_class(run, k) | {"intervals": {s: _bounds(intervals[f"{s}:{name}"]) for s in PER_CLASS}}
             for k, name in zip(run.numbers, run.rare, strict=True)
         },
+        "errors": worst_errors(run),
     }
 
 
@@ -132,7 +136,7 @@ def _of_class(run: Judged, k: int) -> dict[str, Any]:
             "precision": _share(flagged & truth, flagged),
         },
         "expected": {
-            "before": float(softmax(test.logits, axis=1)[:, k].sum()),
+            "before": float(run.rule.uncorrected.probabilities(test.logits)[:, k].sum()),
             "after": float(probabilities[:, k].sum()),
         },
         "rivals": rivals(run, k),
@@ -147,8 +151,8 @@ def _share(part: Bools, of: Bools) -> float | None:
 def rivals(run: Judged, k: int) -> list[dict[str, Any]]:
     """The classes that class k is confused with most, one against another.
 
-    For each its "class", the images of k "taken_for" it, its images "taken_from" it for k, and "auc": how often, of
-    an image of each, that of k has the larger logit of k minus that of the other (0.5 is chance).
+    For each its "class", the images of k "taken_for" it, its images "taken_from" it for k, and "auc", see ``told_apart``
+    (0.5 is chance).
     """
     test = run.test
     confusion = Metrics.of(test.labels, run.rule.decide(test.logits), len(test.classes)).confusion
@@ -160,15 +164,44 @@ def rivals(run: Judged, k: int) -> list[dict[str, Any]]:
             "class": test.classes[j],
             "taken_for": int(confusion[k, j]),
             "taken_from": int(confusion[j, k]),
-            "auc": _told_apart(test, k, j),
+            "auc": told_apart(test, k, j),
         }
         for j in order
     ]
 
 
-def _told_apart(test: Answers, k: int, j: int) -> float | None:
+def told_apart(test: Answers, k: int, j: int) -> float | None:
+    """How often, of an image of class k and one of class j, that of k has the larger z_k - z_j; None without both."""
     pair = (test.labels == k) | (test.labels == j)
     own = test.labels[pair] == k
     if own.all() or not own.any():
         return None
     return float(roc_auc_score(own, test.logits[pair, k] - test.logits[pair, j]))
+
+
+def worst_errors(run: Judged, n: int = ERRORS) -> list[dict[str, Any]]:
+    """The test images of rare classes that the network takes for something else with the greatest confidence.
+
+    For each its number "image", "item", "group", "class", what it is "taken_for", the "probability" of that under the rule,
+    and its "own_probability", that of its class. The worst of every rare class first, then the second of each, and so on, so
+    that one class cannot fill the list.
+    """
+    p, predicted, labels = run.rule.probabilities(run.test.logits), run.rule.decide(run.test.logits), run.test.labels
+    sure = p[np.arange(len(p)), predicted]
+    ranked: list[tuple[int, float, int]] = []
+    for k in run.numbers:
+        wrong = np.flatnonzero((labels == k) & (predicted != k))
+        worst = wrong[np.argsort(-sure[wrong], kind="stable")]
+        ranked += [(rank, -float(sure[i]), int(i)) for rank, i in enumerate(worst[:n])]
+    return [
+        {
+            "image": i,
+            "item": run.test.items[i],
+            "group": run.test.groups[i],
+            "class": run.test.classes[labels[i]],
+            "taken_for": run.test.classes[predicted[i]],
+            "probability": float(sure[i]),
+            "own_probability": float(p[i, labels[i]]),
+        }
+        for _, _, i in sorted(ranked)[:n]
+    ]

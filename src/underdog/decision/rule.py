@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,9 @@ from sklearn.metrics import precision_recall_curve
 
 from underdog.decision.calibration import Floats, Labels, fit_temperature, log_prior, nll
 from underdog.errors import InputError
+from underdog.names import TARGET_PRECISION
 
-__all__ = ["TARGET_PRECISION", "DecisionRule", "Threshold", "check_target", "choose_threshold", "corrections"]
-
-#: The precision that thresholds are to reach unless another is asked for.
-TARGET_PRECISION = 0.8
+__all__ = ["DecisionRule", "Threshold", "check_target", "choose_threshold", "corrections"]
 
 
 def check_target(precision: float) -> None:
@@ -165,6 +163,11 @@ class DecisionRule:
         """What is done to the logits: "none", "temperature", "prior", or "prior and temperature"."""
         parts = ["prior"] * any(self.shift) + ["temperature"] * (self.temperature != 1)
         return " and ".join(parts) or "none"
+
+    @property
+    def uncorrected(self) -> DecisionRule:
+        """The rule without its correction, whose probabilities are softmax(z); its thresholds are not for those."""
+        return replace(self, temperature=1.0, shift=(0.0,) * len(self.classes))
 
     def probabilities(self, logits: npt.ArrayLike) -> Floats:
         """(N, K) probabilities of (N, K) logits, where classes are as frequent as in validation."""
