@@ -177,6 +177,9 @@ class Training:
         seed: the run's seed, for shuffling, resampling and whatever the model draws.
         device, precision: see ``Learner``.
         progress: called with the number of images after every update.
+
+    Attributes:
+        notes: remarks on the model for the result.
     """
 
     model: nn.Module
@@ -189,6 +192,7 @@ class Training:
     progress: Callable[[int], object] = lambda images: None
     records: list[EpochRecord] = field(default_factory=list, init=False)
     best_epoch: int = field(default=-1, init=False)
+    notes: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         train, hyper = self.split.train, self.hyper

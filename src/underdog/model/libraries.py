@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from underdog.errors import InputError, nearest
 
-__all__ = ["LIBRARY", "Adapted", "hf", "hf_weights", "read_config", "timm", "torchvision"]
+__all__ = ["LIBRARY", "Adapted", "adapted_part", "hf", "hf_weights", "read_config", "timm", "torchvision"]
 
 
 class Adapted(nn.Module):
@@ -36,6 +36,11 @@ class Adapted(nn.Module):
         output = self.network(x.expand(-1, self.channels, -1, -1))
         logits: Tensor = getattr(output, "logits", output)
         return logits
+
+
+def adapted_part(network: nn.Module) -> nn.Module:
+    """The network as its library made it, or any other as it is."""
+    return network.network if isinstance(network, Adapted) else network
 
 
 def adapted(name: str, network: nn.Module, images: int, channels: int) -> nn.Module:

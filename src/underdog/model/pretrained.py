@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from underdog.errors import InputError
 from underdog.model.layers import head
-from underdog.model.libraries import Adapted, hf_weights
+from underdog.model.libraries import adapted_part, hf_weights
 
 __all__ = ["load_pretrained", "normalization", "weights_fingerprint"]
 
@@ -55,7 +55,7 @@ def load_pretrained(network: nn.Module, path: str | Path) -> tuple[str, ...]:
     True
     """
     path = Path(path)
-    target = network.network if isinstance(network, Adapted) else network
+    target = adapted_part(network)
     own, last = target.state_dict(), head(target)
     given = without_prefix(hf_weights(path) if path.is_dir() else read_tensors(path), own.keys())
     names = [k for k in own if k.rpartition(".")[0] == last]
