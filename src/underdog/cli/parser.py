@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from underdog import __version__
+from underdog.cli.data import add_data
 from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS, RESIZES
 
-__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
+__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser", "whole"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # the type has no public name
 
@@ -69,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    for add in (_demo, _train, _compare, _report):
+    for add in (_demo, _train, _compare, _report, add_data):
         add(commands)
     return root
 
@@ -178,6 +179,7 @@ def _report(commands: Commands) -> None:
 
 
 def _data(command: argparse.ArgumentParser) -> None:
+    """The arguments that say which images to use, and how."""
     group = command.add_argument_group("data")
     group.add_argument(
         "source", metavar="SOURCE",
