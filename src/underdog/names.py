@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["ALTERING", "BUDGETS", "DEVICES", "EPS_GRID", "METHODS", "MODELS", "OVERSAMPLING", "PRECISIONS", "RESIZES"]
+__all__ = [
+    "ALTERING",
+    "BUDGETS",
+    "DEVICES",
+    "EPS_GRID",
+    "METHODS",
+    "MODELS",
+    "OVERSAMPLING",
+    "PRECISIONS",
+    "RESIZES",
+    "TARGET_PRECISION",
+]
 
 METHODS: dict[str, str] = {
     "baseline": "the images as they are",
@@ -39,3 +50,6 @@ DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
 
 #: What eps is chosen from on validation where it is not given, in 1/255.
 EPS_GRID: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
+
+#: The precision that a class's threshold has to reach on validation.
+TARGET_PRECISION = 0.8

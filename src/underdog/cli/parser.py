@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from underdog import __version__
 from underdog.cli.data import add_data
-from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS, RESIZES
+from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS, RESIZES, TARGET_PRECISION
 
 __all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser", "whole"]
 
@@ -120,6 +120,7 @@ def _train(commands: Commands) -> None:
     command.add_argument(
         "--data-seed", type=whole, default=0, help="seed of validation part and imbalance (default: 0)"
     )
+    _target(command)
     _out(command, "runs")
     _machine(command)
 
@@ -155,6 +156,7 @@ def _compare(commands: Commands) -> None:
         "--data-seed", type=whole, metavar="SEED",
         help="one seed for the data of all runs (default: each seed draws its own validation part and imbalance)",
     )  # fmt: skip
+    _target(command)
     _out(command, "runs", report="report.html")
     _machine(command)
 
@@ -165,9 +167,13 @@ def _report(commands: Commands) -> None:
         "report",
         help="a page on runs that are finished",
         description="Write one self-contained HTML page on the finished runs in a folder.",
-        epilog="example:\n  underdog report runs/ -o report.html",
+        epilog="examples:\n  underdog report runs/ -o report.html\n  underdog report runs/ --target-precision 0.9",
     )
     command.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
+    command.add_argument(
+        "--target-precision", type=number, metavar="P",
+        help=f"thresholds and recalls at this precision, in (0, 1] (default: that of the runs, or {TARGET_PRECISION})",
+    )  # fmt: skip
     command.add_argument(
         "-o",
         "--output",
@@ -176,6 +182,14 @@ def _report(commands: Commands) -> None:
         metavar="FILE",
         help="page to write (default: report.html)",
     )
+
+
+def _target(command: argparse.ArgumentParser) -> None:
+    command.add_argument_group("decision").add_argument(
+        "--target-precision", type=number, default=TARGET_PRECISION, metavar="P",
+        help="precision in (0, 1] that the threshold of each class has to reach on validation images "
+        f"(default: {TARGET_PRECISION}); runs that are finished keep theirs",
+    )  # fmt: skip
 
 
 def _data(command: argparse.ArgumentParser) -> None:
