@@ -27,10 +27,14 @@ def add_info(subcommands: Any) -> None:
         "  underdog data info photos/ --json > photos.json",
     )
     _data(command)
-    command.add_argument("--data-seed", type=whole, default=0, help="seed of validation part and imbalance (default: 0)")
+    command.add_argument(
+        "--data-seed", type=whole, default=0, help="seed of validation part and imbalance (default: 0)"
+    )
     group = command.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    group.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a page with sample images of each class")
+    group.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write a page with sample images of each class"
+    )
     command.set_defaults(action=info)
 
 
@@ -51,7 +55,14 @@ def info(options: argparse.Namespace) -> None:
     division = Division(options.val_fraction, options.test_fraction)
     with bar(f"reading {options.source}", None, " images") as shown:
         found = inspect_images(
-            options.source, reading_of(options), shown.update, options.data_seed, options.rho, options.mu, minority, division
+            options.source,
+            reading_of(options),
+            shown.update,
+            options.data_seed,
+            options.rho,
+            options.mu,
+            minority,
+            division,
         )
     if options.output is not None:
         write_data_page(found, options.output)

@@ -309,13 +309,19 @@ def _warnings(
         yield f"{_many(n, 'set')} of equal images with different labels: at least one label of each is wrong"
     if n := sum(e.across_parts for e in equal):
         yield f"{_many(n, 'set')} of equal images in several parts: scores on them flatter"
-    if equal and parts == {WHOLE} and groups is None:
+    if "val" not in parts and (n := sum(_may_part(e) for e in equal)):
         yield (
-            f"{_many(len(equal), 'set')} of equal images: they may come into training, validation and test parts, where "
-            "they flatter; a table of --groups keeps them together"
+            f"{_many(n, 'set')} of equal images that may be divided between training and held-out images, whose scores "
+            "then flatter: --groups keeps together what it names alike"
         )
     if groups is not None and (n := len(groups.across_parts)):
         yield f"{_many(n, 'group')} in several parts: refused without --allow-group-leak, because scores on them flatter"
+
+
+def _may_part(equal: Equal) -> bool:
+    """Whether several of these images are to be divided, and no group keeps them together."""
+    divided = [p.group for p in equal.places if p.part in (WHOLE, "train")]
+    return len(divided) > 1 and (len(set(divided)) > 1 or not divided[0])
 
 
 def _many(n: int, noun: str) -> str:

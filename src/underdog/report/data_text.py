@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from underdog.data.inspection import Balance, Equal, Inspection
+from underdog.data.inspection import WHOLE, Balance, Equal, Inspection
 from underdog.report.terminal import aligned, printable, shortened
 from underdog.report.words import plural, thousands
 
@@ -14,7 +14,8 @@ __all__ = ["data_text", "facts_of", "remark", "size_text"]
 LISTED, FREQUENT = 20, 5
 #: Columns of a class's name, at most.
 NAME = 40
-#: A terminal may know no more than ASCII.
+#: What a run does with each of its parts.
+USES = {"train": "train", "val": "validate", "test": "test"}
 ALL = "(page and --json have all)"
 
 
@@ -23,7 +24,7 @@ def data_text(found: Inspection) -> str:
     facts = facts_of(found)
     blocks = [
         [f"{found.name}: {thousands(found.images)} images of {plural(len(found.classes), 'class', 'classes')}"],
-        aligned([(name, printable(value)) for name, value in facts.items()], left=2),
+        aligned(list(facts.items()), left=2),
         ["", *_classes(found)],
         _list("equal images", [f"{_set(e)}  ({remark(e)})" if remark(e) else _set(e) for e in found.equal]),
         _list("corrupt files", [f"{c.place.path}: {c.reason}" for c in found.corrupt]),
@@ -106,12 +107,16 @@ def _frequent(counted: Mapping[str, int]) -> str:
 
 def _classes(found: Inspection) -> Iterator[str]:
     """A row for each class: images as they come, as a run would use them, and groups."""
-    columns = {part: own for part, own in found.balance.counts.items()}
-    run = {} if found.remaining is None else {f"run's {part}": own for part, own in found.remaining.counts.items()}
+    columns = {"images" if part == WHOLE else part: own for part, own in found.balance.counts.items()}
+    run = {} if found.remaining is None else {f"to {USES[part]}": own for part, own in found.remaining.counts.items()}
     groups = {} if found.groups is None else {"groups": found.groups.per_class}
     rare = (found.remaining or found.balance).minority
     rows = [
-        (shortened(name, NAME), "*" if name in rare else "", *(thousands(own[k]) for own in (columns | run | groups).values()))
+        (
+            shortened(name, NAME),
+            "*" if name in rare else "",
+            *(thousands(own[k]) for own in (columns | run | groups).values()),
+        )
         for k, name in enumerate(found.classes)
     ]
     total = ("all", "", *(thousands(sum(own)) for own in (columns | run).values()), *([""] * len(groups)))

@@ -43,12 +43,13 @@ def shortened(text: str, columns: int) -> str:
     return f"{head}...{tail}"
 
 
-def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Lines of a table whose columns are as wide as their widest cell, the first ``left`` ones flush left.
+def aligned(table: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Lines of a table, printable, its columns as wide as their widest cell, the first ``left`` ones flush left.
 
     >>> aligned([("class", "images"), ("cat", "12"), ("猫", "3")])
     ['class  images', 'cat        12', '猫          3']
     """
+    rows = [[printable(text) for text in row] for row in table]
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
 
     def cell(i: int, text: str) -> str:
