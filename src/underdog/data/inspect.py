@@ -25,6 +25,8 @@ from underdog.errors import InputError
 
 __all__ = ["inspect_images"]
 
+#: In this order.
+PARTS = (WHOLE, "train", "val", "test")
 #: Sample images of each class, and of all classes together, at most.
 SAMPLES, ALL_SAMPLES = 8, 800
 #: The longer side of the size that is suggested for images of many sizes: small networks learn from little more.
@@ -185,7 +187,7 @@ def _inspection(survey: _Survey, reading: Reading, use: _Use) -> Inspection:
 
 def _counts(places: Sequence[Place], classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
     counted = Counter((p.part, p.label) for p in places)
-    parts = [part for part in (WHOLE, "train", "val", "test") if any(part == p for p, _ in counted)]
+    parts = [part for part in PARTS if any(part == p for p, _ in counted)]
     return {part: tuple(counted[part, c] for c in classes) for part in parts}
 
 
@@ -275,7 +277,7 @@ def _groups(places: Sequence[Place], classes: Sequence[str]) -> Groups | None:
             own[place.group].append(place)
     if not own:
         return None
-    parts = {g: tuple(sorted({p.part for p in members})) for g, members in own.items()}
+    parts = {g: tuple(sorted({p.part for p in members}, key=PARTS.index)) for g, members in own.items()}
     labels = {g: {p.label for p in members} for g, members in own.items()}
     counted = Counter(label for of in labels.values() for label in of)
     return Groups(

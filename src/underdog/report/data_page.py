@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from underdog.data.inspection import Inspection, Sample
+from underdog.data.inspection import Balance, Inspection, Sample
 from underdog.report.data_text import facts_of, remark, size_text
 from underdog.report.facts import Fact
 from underdog.report.images import PIXELATED
 from underdog.report.page import environment, write_page
 from underdog.report.perclass import Cell, ClassRow
+from underdog.report.terminal import printable
 from underdog.report.words import plural, thousands
 
 __all__ = ["write_data_page"]
@@ -61,11 +62,11 @@ def write_data_page(found: Inspection, output: Path) -> None:
         output: the page; written whole or not at all.
     """
     templates = environment()
-    templates.globals |= {"plural": plural, "thousands": thousands, "parts": PARTS}
+    templates.globals |= {"plural": plural, "thousands": thousands, "parts": PARTS, "printable": printable}
     page = templates.get_template("data.html.j2").render(
         found=found,
         headline=_headline(found),
-        facts=[Fact(name, value) for name, value in facts_of(found).items()],
+        facts=[Fact(name, printable(value)) for name, value in facts_of(found).items()],
         rows=_rows(found),
         samples=_samples(found),
         equal=_equal(found),
@@ -75,10 +76,16 @@ def write_data_page(found: Inspection, output: Path) -> None:
 
 
 def _headline(found: Inspection) -> str:
-    balance = found.balance
-    rare = f"{len(balance.minority)} of {len(found.classes)}" if balance.minority else "No"
-    verb = "classes are" if len(balance.minority) > 1 else "class is"
-    return f"{rare} {verb} rare: rho = {balance.rho:.4g}, mu = {balance.mu:.3g}"
+    come, run = found.balance, found.remaining
+    if run is None or run.minority == come.minority:
+        return _rarity(come, len(found.classes))
+    return f"As it comes: {_rarity(come, len(found.classes))}. In a run: {_rarity(run, len(found.classes))}"
+
+
+def _rarity(balance: Balance, classes: int) -> str:
+    n = len(balance.minority)
+    rare = "no class is" if not n else f"{n} of {plural(classes, 'class', 'classes')} {'is' if n == 1 else 'are'}"
+    return f"{rare} rare, rho = {balance.rho:.4g}, mu = {balance.mu:.3g}"
 
 
 def _rows(found: Inspection) -> tuple[ClassRow, ...]:
