@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         make_imbalance as make_imbalance,
         minority_share as minority_share,
     )
+    from underdog.data.inspect import inspect_images as inspect_images
+    from underdog.data.inspection import Inspection as Inspection
     from underdog.data.prepare import Division as Division, Prepared as Prepared, prepare as prepare
     from underdog.data.reading import Reading as Reading
     from underdog.data.sources import Source as Source, load_images as load_images
@@ -97,6 +99,8 @@ _MODULES: dict[str, str] = {
     "augment": "Augment",
     "data.images": "ImageSet to_unit",
     "data.imbalance": "Imbalanced imbalance_ratio make_imbalance minority_share",
+    "data.inspect": "inspect_images",
+    "data.inspection": "Inspection",
     "data.prepare": "Division Prepared prepare",
     "data.reading": "Reading",
     "data.sources": "Source load_images",

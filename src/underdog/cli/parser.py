@@ -12,7 +12,7 @@ from underdog.cli.data import add_data
 from underdog.cli.data_cache import cache_arguments
 from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS, RESIZES, TARGET_PRECISION
 
-__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
+__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser", "whole"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # the type has no public name
 
@@ -194,6 +194,7 @@ def _target(command: argparse.ArgumentParser) -> None:
 
 
 def _data(command: argparse.ArgumentParser) -> None:
+    """The arguments that say which images to use, and how."""
     group = command.add_argument_group("data")
     group.add_argument(
         "source", metavar="SOURCE",
