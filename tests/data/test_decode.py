@@ -178,6 +178,11 @@ def test_an_image_of_the_shape_that_is_wanted_is_the_same_by_all_ways(pictures: 
     assert (a == c).all()
 
 
+def test_a_size_that_was_asked_for_may_be_large(tmp_path: Path, pictures: Any) -> None:
+    path = pictures.folder(tmp_path, pictures.tree({"a": 1, "b": 1}))
+    assert ud.load_images(path, ud.Reading(size=(20, 300))).train.shape == (1, 20, 300)
+
+
 def test_there_is_no_other_way() -> None:
     with pytest.raises(ud.InputError, match="unknown resize 'stretch'"):
         ud.Reading(resize="stretch")

@@ -64,10 +64,10 @@ def decode(members: Sequence[Member], reading: Reading, progress: Progress) -> D
             else:
                 decoded[n] = result
                 shapes[result.shape[:2]] += 1
-            if (n + 1) % WAITING == 0:
-                _check_sizes(shapes)  # now, and not after a million photographs have filled the memory
+                if n % WAITING == 0 or max(result.shape[:2]) > LARGEST:
+                    _check_sizes(shapes, reading)  # now, and not after a million photographs have filled the memory
             progress(1)
-    _check_sizes(shapes)
+    _check_sizes(shapes, reading)
     kept = in_order(members, corrupt)
     if not kept:
         raise InputError(f"none of the {len(members)} images can be decoded")
@@ -104,8 +104,8 @@ def check_corrupt(corrupt: dict[str, str], reading: Reading) -> None:
         raise InputError(f"{path} cannot be decoded: {reason} (--skip-corrupt leaves such files out)")
 
 
-def _check_sizes(shapes: Counter[tuple[int, ...]]) -> None:
-    if len(shapes) > 1 or (shapes and max(max(shapes)) > LARGEST):
+def _check_sizes(shapes: Counter[tuple[int, ...]], reading: Reading) -> None:
+    if reading.size is None and shapes and (len(shapes) > 1 or max(max(shapes)) > LARGEST):
         most = ", ".join(f"{w}x{h} ({n})" for (h, w), n in shapes.most_common(3))
         raise InputError(
             f"images differ in size or exceed {LARGEST} pixels, such as {most}: "
