@@ -22,15 +22,26 @@ if TYPE_CHECKING:
         make_imbalance as make_imbalance,
         minority_share as minority_share,
     )
-    from underdog.data.prepare import Prepared as Prepared, prepare as prepare
+    from underdog.data.prepare import Division as Division, Prepared as Prepared, prepare as prepare
+    from underdog.data.reading import Reading as Reading
     from underdog.data.sources import Source as Source, load_images as load_images
-    from underdog.data.split import Split as Split, hold_out as hold_out
+    from underdog.data.split import Split as Split, folds as folds, hold_out as hold_out
+    from underdog.decision.answers import Answers as Answers, read_predictions as read_predictions
+    from underdog.decision.bootstrap import (
+        Bootstrap as Bootstrap,
+        Interval as Interval,
+        paired_bootstrap as paired_bootstrap,
+    )
+    from underdog.decision.figures import decision_report as decision_report
+    from underdog.decision.replicates import Judged as Judged
+    from underdog.decision.rule import DecisionRule as DecisionRule
     from underdog.epoch import Epoch as Epoch
     from underdog.errors import (
         InputError as InputError,
         TrainingError as TrainingError,
         UnderdogError as UnderdogError,
     )
+    from underdog.hyper import Hyperparameters as Hyperparameters
     from underdog.learner import Learner as Learner
     from underdog.loop.online import Tally as Tally, perturb_batch as perturb_batch
     from underdog.loop.sampler import BalancedSampler as BalancedSampler
@@ -73,7 +84,6 @@ if TYPE_CHECKING:
         EpochRecord as EpochRecord,
         Evaluation as Evaluation,
         History as History,
-        Hyperparameters as Hyperparameters,
         Training as Training,
         evaluate as evaluate,
         fit as fit,
@@ -87,11 +97,18 @@ _MODULES: dict[str, str] = {
     "augment": "Augment",
     "data.images": "ImageSet to_unit",
     "data.imbalance": "Imbalanced imbalance_ratio make_imbalance minority_share",
-    "data.prepare": "Prepared prepare",
+    "data.prepare": "Division Prepared prepare",
+    "data.reading": "Reading",
     "data.sources": "Source load_images",
-    "data.split": "Split hold_out",
+    "data.split": "Split folds hold_out",
+    "decision.answers": "Answers read_predictions",
+    "decision.bootstrap": "Bootstrap Interval paired_bootstrap",
+    "decision.figures": "decision_report",
+    "decision.replicates": "Judged",
+    "decision.rule": "DecisionRule",
     "epoch": "Epoch",
     "errors": "InputError TrainingError UnderdogError",
+    "hyper": "Hyperparameters",
     "learner": "Learner",
     "loop.online": "Tally perturb_batch",
     "loop.sampler": "BalancedSampler",
@@ -112,7 +129,7 @@ _MODULES: dict[str, str] = {
     "resample.random": "EqualUpdates RandomOverSampler RandomUnderSampler",
     "resample.smote": "SMOTE",
     "rng": "RandomStreams",
-    "train": "EpochRecord Evaluation History Hyperparameters Training evaluate fit iter_epochs",
+    "train": "EpochRecord Evaluation History Training evaluate fit iter_epochs",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -14,7 +14,9 @@ __all__ = [
     "OPTIMIZERS",
     "OVERSAMPLING",
     "PRECISIONS",
+    "RESIZES",
     "SCHEDULERS",
+    "TARGET_PRECISION",
 ]
 
 METHODS: dict[str, str] = {
@@ -38,6 +40,13 @@ BUDGETS: dict[str, str] = {
 }
 #: Methods whose epochs have random oversampling's length, to whom both budgets are one.
 OVERSAMPLING: tuple[str, ...] = ("ros", "smote", "noise", "aos")
+
+#: How images are brought to a size.
+RESIZES: dict[str, str] = {
+    "crop": "fill it and cut the overhang",
+    "pad": "fit into it and add black",
+    "squash": "change the proportions",
+}
 
 MODELS: tuple[str, ...] = ("paper", "resnet20", "resnet32")
 #: Where other networks come from: what stands before the colon of a model's name, unless it is a module of one's own.
@@ -68,3 +77,6 @@ DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
 
 #: What eps is chosen from on validation where it is not given, in 1/255.
 EPS_GRID: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
+
+#: The precision that a class's threshold has to reach on validation.
+TARGET_PRECISION = 0.8

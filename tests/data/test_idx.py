@@ -51,7 +51,7 @@ def test_every_form_gives_the_same_images(kind: str, zipped: bool, tmp_path: Pat
 
 def test_dotted_names_sizes_and_a_missing_test_part_are_fine(tmp_path: Path, pictures: Any) -> None:
     own = {n.replace("-idx", ".idx"): d for n, d in files().items() if n.startswith("train")}
-    source = ud.load_images(pictures.folder(tmp_path, own), size=(16, 24))
+    source = ud.load_images(pictures.folder(tmp_path, own), ud.Reading(size=(16, 24)))
     assert source.train.shape == (1, 16, 24)
     assert source.test is None
 

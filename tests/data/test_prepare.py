@@ -83,6 +83,57 @@ def test_a_sources_own_parts_are_used_as_they_are(tmp_path: Path, pictures: Any)
     assert (split.test.counts, split.train.counts) == ((4, 2), (16, 10))
 
 
+def test_fractions_say_how_large_the_parts_are(digits: ud.Source) -> None:
+    split = ud.prepare(digits, division=ud.Division(val_fraction=0.25, test_fraction=0.5)).split
+    assert len(split.test) == pytest.approx(len(digits.train) / 2, abs=10)
+    assert len(split.val) == pytest.approx(len(digits.train) / 8, abs=10)
+
+
+def test_each_image_is_tested_on_in_one_fold(digits: ud.Source) -> None:
+    parts = [ud.prepare(digits, seed, division=ud.Division(folds=4, fold=seed)).split for seed in range(4)]
+    every = [items(p.test) for p in parts]
+    assert sum(map(len, every)) == len(set.union(*every)) == len(items(digits.train))
+    assert all(not items(p.test) & (items(p.train) | items(p.val)) for p in parts)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"val_fraction": 0}, "val-fraction must be in .0, 1., not 0"),
+        ({"test_fraction": 1.5}, "test-fraction must be in .0, 1., not 1.5"),
+        ({"folds": 3}, "folds and fold belong together"),
+        ({"folds": 3, "fold": 3}, "fold must be one of"),
+        ({"folds": 1, "fold": 0}, "at least 2"),
+        ({"folds": 3, "fold": 0, "test_fraction": 0.1}, "exclude each other"),
+    ],
+)
+def test_contradictory_divisions_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ud.InputError, match=words):
+        ud.Division(**settings)
+
+
+def test_what_a_source_has_is_not_made_again(tmp_path: Path, pictures: Any) -> None:
+    files = {
+        f"{p}/{n}": d
+        for i, p in enumerate(("train", "val", "test"))
+        for n, d in pictures.tree({"a": 9, "b": 9}, seed=i).items()
+    }
+    source = ud.load_images(pictures.folder(tmp_path, files))
+    for division, part in (
+        (ud.Division(val_fraction=0.2), "validation"),
+        (ud.Division(test_fraction=0.2), "test"),
+        (ud.Division(folds=3, fold=0), "test"),
+    ):
+        with pytest.raises(ud.InputError, match=f"has its own {part} part"):
+            ud.prepare(source, division=division)
+
+
+def test_a_class_with_fewer_images_than_folds_is_named(tmp_path: Path, pictures: Any) -> None:
+    source = ud.load_images(pictures.folder(tmp_path, pictures.tree({"often": 20, "rare": 4})))
+    with pytest.raises(ud.InputError, match="'rare' has 4 images, too few for 5 folds"):
+        ud.prepare(source, division=ud.Division(folds=5, fold=0))
+
+
 @pytest.mark.parametrize(("n", "part"), [(1, "test"), (2, "validation")])
 def test_a_class_with_nothing_left_for_a_part_is_named(n: int, part: str, tmp_path: Path, pictures: Any) -> None:
     source = ud.load_images(pictures.folder(tmp_path, pictures.tree({"often": 20, "rare": n})))
@@ -117,7 +168,7 @@ def test_mnist_is_whole(archive: Callable[[str], Path]) -> None:
 
 
 def test_scene_15_is_whole_and_becomes_small(archive: Callable[[str], Path]) -> None:
-    source = ud.load_images(archive("scene15_128.tar.xz"), size=(32, 32))
+    source = ud.load_images(archive("scene15_128.tar.xz"), ud.Reading(size=(32, 32)))
     assert source.train.counts == (100,) * 15
     assert source.test.counts == (116, 260, 228, 160, 211, 208, 110, 189, 274, 115, 310, 215, 192, 141, 256)
     assert source.train.shape == (1, 32, 32)

@@ -107,6 +107,60 @@ def test_the_choice_follows_the_generator() -> None:
     assert held[0] == held[1] != held[2]
 
 
+@settings(deadline=None, max_examples=200)
+@given(
+    sizes=st.lists(st.lists(st.integers(1, 40), min_size=3, max_size=8), min_size=2, max_size=4),
+    fractions=st.tuples(fractions, fractions),
+    seed=seeds,
+)
+def test_a_class_with_three_groups_has_one_in_each_of_three_parts(
+    sizes: list[list[int]], fractions: tuple[float, float], seed: int
+) -> None:
+    labels = [k for k, own in enumerate(sizes) for n in own for _ in range(n)]
+    groups = [100 * k + g for k, own in enumerate(sizes) for g, n in enumerate(own) for _ in range(n)]
+    images, rng = labelled(labels, groups), np.random.default_rng(seed)
+    rest, test = ud.hold_out(images, fractions[0], rng, "test", leave=2)
+    kept, val = ud.hold_out(images.select(rest), fractions[1], rng)
+    parts = [images.select(test), images.select(rest).select(kept), images.select(rest).select(val)]
+    assert all(min(part.counts) > 0 for part in parts)
+    assert sum(len(set(part.groups)) for part in parts) == len(set(groups))
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    sizes=st.lists(st.lists(st.integers(1, 9), min_size=5, max_size=9), min_size=2, max_size=3),
+    k=st.integers(2, 5),
+    seed=seeds,
+)
+def test_folds_share_no_group_and_each_has_every_class(sizes: list[list[int]], k: int, seed: int) -> None:
+    labels = [c for c, own in enumerate(sizes) for n in own for _ in range(n)]
+    groups = [100 * c + g for c, own in enumerate(sizes) for g, n in enumerate(own) for _ in range(n)]
+    images = labelled(labels, groups)
+    parts = ud.folds(images, k, lambda i: np.random.default_rng([seed, i]))
+    assert sorted(np.concatenate(parts)) == list(range(len(images)))
+    names = [set(images.groups[part]) for part in parts]
+    assert sum(map(len, names)) == len(set.union(*names))
+    assert all(set(images.labels[part].tolist()) == set(range(len(sizes))) for part in parts)
+
+
+def test_folds_without_groups_differ_by_one_image_of_a_class() -> None:
+    images = labelled([0] * 23 + [1] * 11)
+    parts = ud.folds(images, 5, np.random.default_rng)
+    counts = np.array([images.select(part).counts for part in parts])
+    assert (counts.max(0) - counts.min(0) <= 1).all()
+    with pytest.raises(ud.InputError, match="folds must be at least 2"):
+        ud.folds(images, 1, np.random.default_rng)
+
+
+def test_few_validation_images_are_warned_about() -> None:
+    train = labelled([0, 1, 2] * 20)
+    split = ud.Split(train, labelled([0] * 9 + [1] * 10 + [2] * 3))
+    assert split.notes == (
+        "fewer than 10 validation images of c0 (9), c2 (3): what is chosen by them is chosen by chance",
+    )
+    assert ud.Split(train, train).notes == ()
+
+
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
 def test_fractions_that_leave_nothing_are_refused(fraction: float) -> None:
     with pytest.raises(ud.InputError, match="fraction must be"):

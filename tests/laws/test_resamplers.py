@@ -21,12 +21,16 @@ RESAMPLERS: dict[str, ud.Resampler] = {
     "aos per copy": ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.FGSM(0.1), 0.5, per_copy=True))),
     "aos without balance": ud.Perturb(ud.FGSM(0.1), 0.5),
     "aos from 2": ud.Chain(ud.RandomOverSampler(), ud.From(2, ud.Every(2, ud.Perturb(ud.FGSM(0.1), 0.5)))),
+    "equal updates": ud.EqualUpdates(),
+    "undersampled, equal updates": ud.Chain(ud.RandomUnderSampler(), ud.EqualUpdates()),
     "noise": ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.RandomSign(0.1), 0.5))),
     "smote then perturb": ud.Chain(ud.SMOTE(), ud.Perturb(ud.FGSM(0.1), 0.5)),
     "undersampled then perturb": ud.Chain(ud.RandomUnderSampler(), ud.Perturb(ud.FGSM(0.1), 0.5)),
 }
 BALANCING = [
-    name for name in RESAMPLERS if name not in ("none", "rus", "aos without balance", "undersampled then perturb")
+    name
+    for name in RESAMPLERS
+    if name not in ("none", "rus", "aos without balance", "undersampled then perturb") and "equal" not in name
 ]
 COUNTS = (30, 3, 12, 8)
 counts = st.lists(st.integers(2, 12), min_size=2, max_size=5).map(lambda n: (*n, 24))
@@ -59,6 +63,19 @@ def test_undersampling_cuts_to_the_smallest_without_repeats(counts: tuple[int, .
     epoch = epochs(ud.RandomUnderSampler(), image_set(counts))[-1]
     assert epoch.shown == (min(counts),) * len(counts)
     assert len(set(epoch.index)) == len(epoch)
+
+
+@settings(max_examples=20, deadline=None)
+@given(counts=counts, before=st.sampled_from([ud.NoResampling(), ud.RandomUnderSampler(), ud.SMOTE()]))
+def test_equal_updates_repeats_all_examples_alike_to_the_length_of_oversampling(
+    counts: tuple[int, ...], before: ud.Resampler
+) -> None:
+    images = image_set(counts)
+    epoch = epochs(ud.Chain(before, ud.EqualUpdates()), images, n=0)[0]
+    assert len(epoch) == len(epochs(ud.RandomOverSampler(), images, n=0)[0])
+    times = np.unique(epoch.index, return_counts=True)[1]
+    assert len(times) == len(epochs(before, images, n=0)[0])
+    assert times.max() - times.min() <= 1
 
 
 @pytest.mark.parametrize("name", RESAMPLERS)

@@ -17,7 +17,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     confusion = np.array([[8, 1, 1], [0, 20, 0], [3, 3, 4]])
     folder = write_run(tmp_path, "aos", seed=4, confusion=confusion, gallery=True, notes=["a note"])
     (run,) = collect([folder]).runs
-    assert (run.key, run.part, run.notes, run.folder) == ((4, 4), "test", ("a note",), folder)
+    assert (run.key, run.part, run.notes, run.folder) == ((4, 4, -1), "test", ("a note",), folder)
     assert run.minority == {0}
     assert (run.train, run.shown) == ((5, 50, 50), (50, 50, 50))
     assert run.sizes == {"train": 105, "val": 30, "test": 90}

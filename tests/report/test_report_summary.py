@@ -15,6 +15,7 @@ from underdog.report.collect import Run, collect
 from underdog.report.perclass import class_sizes, confusions, mistakes, recalls
 from underdog.report.summary import SCORES, Difference, Spread, groups, mean_recall, paired, variants
 from underdog.report.words import MISSING
+from underdog.run.spec import Replicate
 
 
 def runs_of(*folders: Path) -> tuple[Run, ...]:
@@ -59,7 +60,7 @@ def test_the_interval_holds_the_mean_in_95_of_100_samples() -> None:
     ],
 )
 def test_within_spread(values: tuple[float, ...], open_: bool) -> None:
-    keys = tuple((i, i) for i in range(len(values)))
+    keys = tuple(Replicate(i, i, -1) for i in range(len(values)))
     assert Difference("a", "b", keys, Spread(values)).within_spread is open_
 
 
@@ -71,7 +72,7 @@ def test_differences_are_paired_by_seed_and_data_seed(tmp_path: Path) -> None:
     ros, aos = groups(runs)
     found = paired(aos, ros)
     assert found is not None
-    assert found.keys == ((1, 1), (2, 2))
+    assert found.keys == ((1, 1, -1), (2, 2, -1))
     f1 = {(r.spec.method, r.key): r.best.macro_f1 for r in runs}
     assert found.spread.values == tuple(f1["aos", k] - f1["ros", k] for k in found.keys)
     assert paired(aos, groups(runs_of(write_run(tmp_path, "rus", seed=50)))[0]) is None

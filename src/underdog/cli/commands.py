@@ -15,13 +15,16 @@ import torch
 
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.progress import bar, duration, watching
+from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
+from underdog.decision.rule import check_target
 from underdog.errors import InputError, unknown
-from underdog.names import ALTERING, DEVICES, METHODS
+from underdog.names import ALTERING, DEVICES, METHODS, TARGET_PRECISION
 from underdog.report.summary import eps_text
 from underdog.report.tables import text_table
 from underdog.run.compare import comparison, plan
-from underdog.run.execute import execute, finished
+from underdog.run.execute import execute, finished, split_of
+from underdog.run.network import network_settings
 from underdog.run.spec import RunSpec
 from underdog.run.tune import TUNING_SEED, choose_eps, tuning_specs
 from underdog.validate import check_eps, check_positive, check_tau
@@ -50,10 +53,15 @@ def device(name: str) -> str:
 def read(options: Options) -> tuple[Source, float]:
     """The source that the options name, and the seconds it took to read."""
     begin = time.perf_counter()
+    reading = Reading(
+        size=options.size,
+        resize=options.resize,
+        skip_corrupt=options.skip_corrupt,
+        groups=options.groups,
+        allow_group_leak=options.allow_group_leak,
+    )
     with bar(f"reading {options.source}", None, " images") as shown:
-        source = load_images(
-            options.source, options.size, options.skip_corrupt, shown.update, options.groups, options.allow_group_leak
-        )
+        source = load_images(options.source, reading, shown.update)
     for note in source.notes:
         say(f"note: {note}")
     return source, time.perf_counter() - begin
@@ -73,25 +81,39 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
         rho=options.rho,
         mu=options.mu,
         minority=None if options.minority is None else tuple(options.minority),
+        val_fraction=options.val_fraction,
+        test_fraction=options.test_fraction,
+        folds=options.folds,
+        fold=options.fold,
         epochs=options.epochs,
         lr=options.lr,
         batch=options.batch,
-        model=options.model,
+        optimizer=options.optimizer,
+        weight_decay=options.weight_decay,
+        lr_backbone=options.lr_backbone,
+        scheduler=options.scheduler,
+        warmup=options.warmup,
+        early_stopping=options.early_stopping,
+        augment=tuple(options.augment),
+        freeze_until=options.freeze_until,
         width=options.width,
         depth=options.depth,
         precision=options.precision,
         budget=options.budget,
+        **network_settings(options.model, options.weights, options.mean, options.std),
     )
 
 
-def one(spec: RunSpec, source: Source, out: Path, on: str, seconds: float) -> dict[str, Any]:
+def one(
+    spec: RunSpec, source: Source, out: Path, on: str, seconds: float, target: float = TARGET_PRECISION
+) -> dict[str, Any]:
     """Carry out a run and say a line about it."""
     name = f"{spec.method} seed {spec.seed}" if not spec.tuning else f"eps {eps_text(spec.eps or 0)}"
     if finished(out / spec.id, spec):
         say(f"{name}: finished before")
         return execute(spec, source, out, on)  # which only tidies up
     with watching(name, spec.epochs) as watcher:
-        result = execute(spec, source, out, on, watcher, seconds)
+        result = execute(spec, source, out, on, watcher, seconds, target)
     scores = result["test"] or result["val"]
     say(
         f"{name}: macro-F1 {scores['macro_f1']:.4f}, G-mean {scores['g_mean']:.4f} on {'test' if result['test'] else 'validation'} "
@@ -107,6 +129,10 @@ def with_eps(
     """The spec with an eps, chosen on validation where it has none; the cost is said first."""
     if spec.eps is not None or spec.method not in ALTERING:
         return spec
+    if spec.folds is not None:
+        raise InputError(
+            f"{spec.method} with folds needs eps: a search for it would see images that other folds test on"
+        )
     specs = tuning_specs(spec)
     cost = plan(specs, source, out / "tuning", on)
     say(
@@ -120,11 +146,14 @@ def with_eps(
 
 def train(options: Options) -> None:
     on = device(options.device)
+    check_target(options.target_precision)
     # Before the source is read, which may take long: a wrong setting fails at once.
     early = replace(spec_of(options, options.method, ""), seed=options.seed, data_seed=options.data_seed)
     source, seconds = read(options)
-    run = partial(one, on=on, seconds=seconds)
+    run = partial(one, on=on, seconds=seconds, target=options.target_precision)
     spec = replace(early, data=source.fingerprint)
+    for note in split_of(spec, source).notes:
+        say(f"note: {note}")
     if spec.eps is None and spec.method in ALTERING:  # a wrong setting shows before the search
         plan([replace(spec, eps=0.0)], source, options.out, on)
     spec = with_eps(spec, source, options.out, run, on)
@@ -145,10 +174,12 @@ def text_recalls(result: dict[str, Any]) -> str:
 def compare(options: Options) -> None:
     on = device(options.device)
     check_positive("seeds", options.seeds, whole=True)
+    check_target(options.target_precision)
     for method in options.methods:
         if method not in METHODS:
             raise unknown("method", method, METHODS)
     altering = [m for m in options.methods if m in ALTERING]
+    options.fold = None if options.folds is None else 0  # of the first run; the others get theirs
     early = spec_of(options, "aos" if "aos" in altering else (altering or options.methods)[0], "")
     writable(options.output)
     source, seconds = read(options)
@@ -164,29 +195,33 @@ def compare(options: Options) -> None:
         options.out,
         options.output,
         on,
+        options.target_precision,
     )
 
 
 def run_all(
     base: RunSpec, source: Source, seconds: float, methods: Sequence[str], seeds: int, data_seed: int | None, budget: str,
-    out: Path, output: Path, on: str,
+    out: Path, output: Path, on: str, target: float = TARGET_PRECISION,
 ) -> None:  # fmt: skip
     """Every method with every seed, a table, and a report."""
-    run = partial(one, on=on, seconds=seconds)
+    run = partial(one, on=on, seconds=seconds, target=target)
     searched = base.eps is None and base.method in ALTERING
     if searched and all(finished(out / "tuning" / s.id, s) for s in tuning_specs(base)):
         base, searched = with_eps(base, source, out, run, on), False
     assumed = replace(base, eps=0.0) if searched else base  # any eps takes the same time
     whole = plan(comparison(assumed, methods, seeds, data_seed, budget), source, out, on)
+    replicates = f"{seeds} seed{'s' * (seeds != 1)}" + (f" x {base.folds} folds" if base.folds else "")
     say(
-        f"{whole.runs} runs ({len(methods)} methods, {seeds} seeds), {whole.done} of them done, about "
+        f"{whole.runs} runs ({len(methods)} methods, {replicates}), {whole.done} of them done, about "
         f"{duration(whole.seconds)} for the others on {on}{'; and first a search for eps' if searched else ''}"
     )
+    for note in whole.notes:
+        say(f"note: {note}")
     base = with_eps(base, source, out, run, on)
     specs = comparison(base, methods, seeds, data_seed, budget)
     results = [run(spec, source, out) for spec in specs]
     say("\n" + text_table(results) + "\n")
-    page([out / spec.id for spec in specs], output)
+    page([out / spec.id for spec in specs], output, target)
 
 
 def demo(options: Options) -> None:
@@ -204,21 +239,25 @@ def demo(options: Options) -> None:
 
 
 def report(options: Options) -> None:
+    if options.target_precision is not None:
+        check_target(options.target_precision)
     writable(options.output)
     folders = sorted(path.parent for path in options.runs.glob("*/result.json"))
     if (options.runs / "result.json").exists():
         folders = [options.runs]
     if not folders:
         raise InputError(f"{options.runs} has no finished run (a folder with result.json)")
-    page(folders, options.output)
+    if decisions := page(folders, options.output, options.target_precision):
+        say("\n" + decisions)
 
 
-def page(folders: Sequence[Path], output: Path) -> None:
-    """Write a report."""
+def page(folders: Sequence[Path], output: Path, target: float | None = None) -> str:
+    """Write a report; what it says of a decision, as text."""
     from underdog.report import write_report  # noqa: PLC0415  (matplotlib takes a while to import)
 
-    write_report(folders, output)
+    decisions = write_report(folders, output, target)
     say(f"report: {output}")
+    return decisions
 
 
 def writable(output: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from fractions import Fraction
 from pathlib import Path
 from typing import TypeAlias
 
 from underdog import __version__
-from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS
+from underdog.cli.training_options import add_training
+from underdog.cli.values import names, number, size, whole
+from underdog.names import DEVICES, METHODS, PRECISIONS, RESIZES, TARGET_PRECISION
 
 __all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
 
@@ -20,39 +21,6 @@ DEMO_METHODS = ("baseline", "rus", "ros", "smote", "noise", "aos")
 DEMO_SEEDS = 3
 
 _METHODS = "\n".join(f"  {name:<17} {text}" for name, text in METHODS.items())
-_GRID = ", ".join(f"{n}/255" for n in EPS_GRID)
-
-
-def number(text: str) -> float:
-    """A decimal or a fraction, such as 0.03 or 8/255."""
-    try:
-        return float(Fraction(text.strip()))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 0.03 or 8/255") from None
-
-
-def whole(text: str) -> int:
-    """A whole number."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-
-
-def size(text: str) -> tuple[int, int]:
-    """SIZE or WIDTHxHEIGHT, returned as (height, width)."""
-    parts = text.lower().split("x")
-    if len(parts) not in (1, 2) or not all(p.isdigit() and int(p) > 0 for p in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size in pixels such as 64 or 64x48 (width x height)")
-    return int(parts[-1]), int(parts[0])
-
-
-def names(text: str) -> list[str]:
-    """A comma-separated list without empty or repeated names."""
-    found = [name.strip() for name in text.split(",") if name.strip()]
-    if not found:
-        raise argparse.ArgumentTypeError("at least one name is needed")
-    return list(dict.fromkeys(found))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -110,11 +78,16 @@ def _train(commands: Commands) -> None:
     )
     _data(command)
     command.add_argument("--method", default="aos", metavar="NAME", help="one of the methods above (default: aos)")
-    _training(command)
+    add_training(command)
+    command.add_argument(
+        "--folds", type=whole, metavar="K", help="divide the images into K folds, of which --fold is the test part"
+    )
+    command.add_argument("--fold", type=whole, metavar="I", help="the fold, 0 to K-1, to test on")
     command.add_argument("--seed", type=whole, default=0, help="seed of weights, shuffling and resampling (default: 0)")
     command.add_argument(
         "--data-seed", type=whole, default=0, help="seed of validation part and imbalance (default: 0)"
     )
+    _target(command)
     _out(command, "runs")
     _machine(command)
 
@@ -136,7 +109,13 @@ def _compare(commands: Commands) -> None:
         "--methods", type=names, default=list(DEMO_METHODS), metavar="A,B,...",
         help=f"methods to compare (default: {','.join(DEMO_METHODS)})",
     )  # fmt: skip
-    _training(command)
+    add_training(command)
+    command.add_argument(
+        "--folds",
+        type=whole,
+        metavar="K",
+        help="cross-validation: repeat each seed with each of K folds as the test part",
+    )
     command.add_argument(
         "--seeds", type=whole, default=3, metavar="N", help="seeds 0 to N-1 for each method (default: 3)"
     )
@@ -144,6 +123,7 @@ def _compare(commands: Commands) -> None:
         "--data-seed", type=whole, metavar="SEED",
         help="one seed for the data of all runs (default: each seed draws its own validation part and imbalance)",
     )  # fmt: skip
+    _target(command)
     _out(command, "runs", report="report.html")
     _machine(command)
 
@@ -154,9 +134,13 @@ def _report(commands: Commands) -> None:
         "report",
         help="a page on runs that are finished",
         description="Write one self-contained HTML page on the finished runs in a folder.",
-        epilog="example:\n  underdog report runs/ -o report.html",
+        epilog="examples:\n  underdog report runs/ -o report.html\n  underdog report runs/ --target-precision 0.9",
     )
     command.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
+    command.add_argument(
+        "--target-precision", type=number, metavar="P",
+        help=f"thresholds and recalls at this precision, in (0, 1] (default: that of the runs, or {TARGET_PRECISION})",
+    )  # fmt: skip
     command.add_argument(
         "-o",
         "--output",
@@ -167,6 +151,14 @@ def _report(commands: Commands) -> None:
     )
 
 
+def _target(command: argparse.ArgumentParser) -> None:
+    command.add_argument_group("decision").add_argument(
+        "--target-precision", type=number, default=TARGET_PRECISION, metavar="P",
+        help="precision in (0, 1] that the threshold of each class has to reach on validation images "
+        f"(default: {TARGET_PRECISION}); runs that are finished keep theirs",
+    )  # fmt: skip
+
+
 def _data(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("data")
     group.add_argument(
@@ -174,9 +166,11 @@ def _data(command: argparse.ArgumentParser) -> None:
         help="a folder or archive (.zip, .tar, .tar.xz, ...) of class folders, with or without train/, val/ and test/; one of "
         "MNIST-style idx files; or 'digits'",
     )  # fmt: skip
+    group.add_argument("--size", type=size, metavar="S|WxH", help="bring images to this size")
     group.add_argument(
-        "--size", type=size, metavar="S|WxH", help="bring images to this size (fill, then cut the overhang)"
-    )
+        "--resize", choices=RESIZES, default="crop",
+        help="where its shape differs: " + "; ".join(f"{name}: {text}" for name, text in RESIZES.items()) + " (default: crop)",
+    )  # fmt: skip
     group.add_argument(
         "--groups", metavar="FILE.csv:IMAGE,GROUP",
         help="a table, on disk or in the source, and its columns that name images and what belongs together (a patient, a "
@@ -189,6 +183,15 @@ def _data(command: argparse.ArgumentParser) -> None:
         "--skip-corrupt", action="store_true", help="leave out files that cannot be decoded, and count them"
     )
     group.add_argument(
+        "--val-fraction",
+        type=number,
+        metavar="F",
+        help="share of the training images to hold out for validation (default: 0.1)",
+    )
+    group.add_argument(
+        "--test-fraction", type=number, metavar="F", help="share of all images to hold out for the test (default: 0.2)"
+    )
+    group.add_argument(
         "--rho", "--imbalance-ratio", type=number, metavar="R",
         help="induce this ratio of the largest to the smallest class (default: classes as they are)",
     )  # fmt: skip
@@ -199,35 +202,6 @@ def _data(command: argparse.ArgumentParser) -> None:
         "--minority", type=names, metavar="A,B,...",
         help="the rare classes (default: with --rho chosen at random, otherwise those with at most half the largest's images)",
     )  # fmt: skip
-
-
-def _training(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("training")
-    group.add_argument(
-        "--eps", type=number, metavar="E",
-        help=f"length of an alteration in pixel units, such as 8/255 (default: chosen on validation from {_GRID})",
-    )  # fmt: skip
-    group.add_argument(
-        "--tau", type=number, default=0.5, metavar="T", help="probability that a rare image is altered (default: 0.5)"
-    )
-    group.add_argument(
-        "--epochs", type=whole, default=20, metavar="N", help="passes over the resampled data (default: 20)"
-    )
-    group.add_argument(
-        "--budget", choices=BUDGETS, default="epochs",
-        help="; ".join(f"{name}: {text}" for name, text in BUDGETS.items()) + " (default: epochs)",
-    )  # fmt: skip
-    group.add_argument("--lr", type=number, default=1e-3, metavar="RATE", help="Adam's learning rate (default: 0.001)")
-    group.add_argument("--batch", type=whole, default=128, metavar="N", help="images per update (default: 128)")
-    group.add_argument(
-        "--model", default="paper", metavar="NAME",
-        help=f"{', '.join(MODELS)}, or package.module:factory of your own, a function (channels, classes, (height, width)) -> "
-        "torch.nn.Module, known by its name: after a change of its code use a new --out (default: paper)",
-    )  # fmt: skip
-    group.add_argument(
-        "--width", type=number, default=1.0, metavar="W", help="multiplies the network's channels (default: 1)"
-    )
-    group.add_argument("--depth", type=whole, metavar="D", help="blocks of the paper's network (default: 2)")
 
 
 def _machine(command: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from scipy import stats
 from underdog.metrics import Metrics
 from underdog.names import METHODS
 from underdog.report.collect import Run
-from underdog.run.spec import RunSpec, Setting
+from underdog.run.spec import Replicate, RunSpec, Setting
 
 __all__ = [
     "ENOUGH_SEEDS",
@@ -72,13 +72,13 @@ class Difference:
 
     Attributes:
         label, reference: the two methods.
-        keys: (n,) the seed and data seed of each difference.
+        keys: (n,) the replicate of each difference.
         spread: the n differences.
     """
 
     label: str
     reference: str
-    keys: tuple[tuple[int, int], ...]
+    keys: tuple[Replicate, ...]
     spread: Spread
 
     @property
@@ -125,7 +125,7 @@ class Variant:
         return tuple(run for group in self.groups for run in group.runs)
 
     @property
-    def keys(self) -> tuple[tuple[int, int], ...]:
+    def keys(self) -> tuple[Replicate, ...]:
         """Every seed and data seed, ascending."""
         return tuple(sorted({run.key for run in self.runs}))
 
@@ -133,7 +133,7 @@ class Variant:
         """The group of a method that takes no eps, such as ros."""
         return next((g for g in self.groups if g.method == method), None)
 
-    def minority(self, key: tuple[int, int]) -> frozenset[int]:
+    def minority(self, key: Replicate) -> frozenset[int]:
         """Numbers of the classes that are rare at a seed."""
         return frozenset(k for run in self.runs if run.key == key for k in run.minority)
 

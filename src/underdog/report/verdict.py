@@ -192,11 +192,14 @@ def _hindsight(variant: Variant) -> list[str]:
 
 def _varied(variant: Variant, tested: bool) -> str:
     """What differs from seed to seed, and so is in the spread."""
-    drawn = len({data_seed for _, data_seed in variant.keys}) > 1
+    drawn = len({key.data_seed for key in variant.keys}) > 1
     what = (
         "the first weights, the order of images and whatever is drawn of the data vary"
         if drawn
         else "the first weights and the order of images vary, the data does not"
     )
+    folded = len({key.fold for key in variant.keys}) > 1
     held = "; the test images are the same, so the spread leaves out what other test images would do" if tested else ""
+    if folded:
+        held = "; every fold tests on other images, and folds share most of their training images, so intervals are too narrow"
     return f"From seed to seed {what}{held}."

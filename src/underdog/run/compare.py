@@ -27,7 +27,8 @@ def comparison(
     """Every method with every seed 0, 1, ..., seed by seed.
 
     The data's seed follows the run's, so that the spread covers the choice of data too, unless
-    ``data_seed`` fixes it. Within a seed all methods share data, first weights and draws.
+    ``data_seed`` fixes it. Within a seed all methods share data, first weights and draws. With ``folds``
+    in the base, every seed is repeated with each fold as the test part.
 
     >>> specs = comparison(RunSpec("some data", "aos", eps=0.1, tau=0.5), ["ros", "aos"], seeds=2)
     >>> [(s.method, s.seed, s.data_seed, s.eps) for s in specs]
@@ -40,21 +41,24 @@ def comparison(
             budget=budget,
             seed=seed,
             data_seed=seed if data_seed is None else data_seed,
+            fold=fold,
             eps=base.eps if method in ALTERING else None,
             tau=base.tau if method in ALTERING else None,
         )
         for seed in range(seeds)
+        for fold in ([None] if base.folds is None else range(base.folds))
         for method in methods
     ]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done: how many runs, how many of them are finished, and seconds for the others (an estimate)."""
+    """What is to be done: how many runs, how many of them are finished, seconds for the others (an estimate), and warnings."""
 
     runs: int
     done: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def plan(specs: list[RunSpec], source: Source, out: Path, device: str) -> Plan:
@@ -72,9 +76,10 @@ def plan(specs: list[RunSpec], source: Source, out: Path, device: str) -> Plan:
         if spec.method not in seconds:
             training = start(spec, source, device, Watcher())
             seconds[spec.method] = spec.epochs * _epoch_seconds(training)
-    for other in {s.data_seed: s for s in pending}.values():
-        split_of(other, source)
-    return Plan(len(specs), len(specs) - len(pending), sum(seconds[s.method] for s in pending))
+    notes: dict[str, None] = {}
+    for other in {(s.data_seed, s.fold): s for s in pending}.values():
+        notes |= dict.fromkeys(split_of(other, source).notes)
+    return Plan(len(specs), len(specs) - len(pending), sum(seconds[s.method] for s in pending), tuple(notes))
 
 
 def _epoch_seconds(training: Training) -> float:

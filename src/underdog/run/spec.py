@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from underdog.data.prepare import Division
 from underdog.errors import InputError, unknown
 from underdog.names import (
     ALTERING,
@@ -23,10 +24,15 @@ from underdog.names import (
 )
 from underdog.validate import check_eps, check_positive, check_tau
 
-__all__ = ["REVISION", "NetworkFiles", "RunSpec", "Setting"]
+__all__ = ["REVISION", "NetworkFiles", "Replicate", "RunSpec", "Setting"]
 
 #: Counts changes of underdog that move the figures of a run. Runs of another revision are other runs.
 REVISION = 1
+
+
+#: Settings that runs of this revision may be older than: those had their defaults.
+YOUNGER = {"val_fraction", "test_fraction", "folds", "fold"} | {"optimizer", "weight_decay", "lr_backbone", "scheduler"}
+YOUNGER |= {"warmup", "early_stopping", "augment", "weights", "mean", "std", "freeze_until"}
 
 
 class Setting(NamedTuple):
@@ -36,6 +42,18 @@ class Setting(NamedTuple):
     eps: float | None
     tau: float | None
     budget: str
+
+
+class Replicate(NamedTuple):
+    """What runs of different methods share when they are paired; fold is -1 where there are no folds."""
+
+    seed: int
+    data_seed: int
+    fold: int
+
+    def __str__(self) -> str:
+        data = "" if self.data_seed == self.seed else f" (data seed {self.data_seed})"
+        return f"{self.seed}{data}" + ("" if self.fold < 0 else f" fold {self.fold}")
 
 
 class NetworkFiles(NamedTuple):
@@ -61,6 +79,7 @@ class RunSpec:
         data_seed: of the validation part and the imbalance.
         eps, tau: of noise and aos; None for the others.
         rho, mu, minority: the imbalance to induce; None for natural counts, or for a random choice.
+        val_fraction, test_fraction, folds, fold: see ``Division``.
         epochs, lr, batch, lr_backbone, early_stopping, augment: see ``Hyperparameters``.
         optimizer, weight_decay: see ``named_optimizer``.
         scheduler, warmup: see ``named_scheduler``.
@@ -87,6 +106,10 @@ class RunSpec:
     rho: float | None = None
     mu: float | None = None
     minority: tuple[str, ...] | None = None
+    val_fraction: float | None = None
+    test_fraction: float | None = None
+    folds: int | None = None
+    fold: int | None = None
     epochs: int = 20
     lr: float = 1e-3
     batch: int = 128
@@ -115,6 +138,7 @@ class RunSpec:
         self._check_training()
         self._resolve()
         self._check_imbalance()
+        _ = self.division  # which checks itself
 
     def _resolve(self) -> None:
         """Give one setting one form, and so one id: 60 and 60.0, a default and its value, names in any order."""
@@ -198,13 +222,25 @@ class RunSpec:
         return f"{self.method}-s{self.seed}-{blake2b(text.encode(), digest_size=6).hexdigest()}"
 
     @property
+    def division(self) -> Division:
+        """How the parts that the source does not have are held out."""
+        return Division(self.val_fraction, self.test_fraction, self.folds, self.fold)
+
+    @property
     def setting(self) -> Setting:
         """The method with everything that may differ between methods on the same problem."""
         return Setting(self.method, self.eps, self.tau, self.budget)
 
+    @property
+    def replicate(self) -> Replicate:
+        """The seeds and the fold."""
+        return Replicate(self.seed, self.data_seed, -1 if self.fold is None else self.fold)
+
     def variant(self) -> RunSpec:
         """What all methods and seeds on the same problem have in common."""
-        return replace(self, method="baseline", eps=None, tau=None, seed=0, data_seed=0, budget="epochs")
+        return replace(
+            self, method="baseline", eps=None, tau=None, seed=0, data_seed=0, budget="epochs", fold=self.folds and 0
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``spec.json`` and ``result.json``."""
@@ -219,7 +255,8 @@ class RunSpec:
         Raises:
             InputError: keys or values that are no spec's.
         """
-        if not {"data", "method"} <= set(data) <= {f.name for f in fields(cls) if f.compare}:
+        known = {f.name for f in fields(cls) if f.compare}
+        if not known - YOUNGER <= set(data) <= known:
             raise InputError(f"not a run's spec: keys {', '.join(sorted(data))}")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**plain)
