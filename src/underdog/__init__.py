@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         TrainingError as TrainingError,
         UnderdogError as UnderdogError,
     )
+    from underdog.hyper import Hyperparameters as Hyperparameters
     from underdog.learner import Learner as Learner
     from underdog.loop.online import Tally as Tally, perturb_batch as perturb_batch
     from underdog.loop.sampler import BalancedSampler as BalancedSampler
@@ -85,7 +86,6 @@ if TYPE_CHECKING:
         EpochRecord as EpochRecord,
         Evaluation as Evaluation,
         History as History,
-        Hyperparameters as Hyperparameters,
         Training as Training,
         evaluate as evaluate,
         fit as fit,
@@ -112,6 +112,7 @@ _MODULES: dict[str, str] = {
     "decision.rule": "DecisionRule",
     "epoch": "Epoch",
     "errors": "InputError TrainingError UnderdogError",
+    "hyper": "Hyperparameters",
     "learner": "Learner",
     "loop.online": "Tally perturb_batch",
     "loop.sampler": "BalancedSampler",
@@ -132,7 +133,7 @@ _MODULES: dict[str, str] = {
     "resample.random": "EqualUpdates RandomOverSampler RandomUnderSampler",
     "resample.smote": "SMOTE",
     "rng": "RandomStreams",
-    "train": "EpochRecord Evaluation History Hyperparameters Training evaluate fit iter_epochs",
+    "train": "EpochRecord Evaluation History Training evaluate fit iter_epochs",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -26,6 +26,7 @@ from underdog.report.summary import eps_text
 from underdog.report.tables import text_table
 from underdog.run.compare import comparison, plan
 from underdog.run.execute import execute, finished, split_of
+from underdog.run.network import network_settings
 from underdog.run.spec import RunSpec
 from underdog.run.tune import TUNING_SEED, choose_eps, tuning_specs
 from underdog.validate import check_eps, check_positive, check_tau
@@ -93,11 +94,19 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
         epochs=options.epochs,
         lr=options.lr,
         batch=options.batch,
-        model=options.model,
+        optimizer=options.optimizer,
+        weight_decay=options.weight_decay,
+        lr_backbone=options.lr_backbone,
+        scheduler=options.scheduler,
+        warmup=options.warmup,
+        early_stopping=options.early_stopping,
+        augment=tuple(options.augment),
+        freeze_until=options.freeze_until,
         width=options.width,
         depth=options.depth,
         precision=options.precision,
         budget=options.budget,
+        **network_settings(options.model, options.weights, options.mean, options.std),
     )
 
 

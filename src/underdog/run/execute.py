@@ -27,6 +27,7 @@ from underdog.data.sources import Source
 from underdog.data.split import Split
 from underdog.decision.rule import check_target
 from underdog.errors import InputError, TrainingError
+from underdog.hyper import Hyperparameters
 from underdog.method import named_method
 from underdog.names import TARGET_PRECISION
 from underdog.optimizer import named_optimizer, named_scheduler
@@ -35,7 +36,7 @@ from underdog.run.files import read_json, write_atomic, write_json, write_tensor
 from underdog.run.gallery import save_gallery
 from underdog.run.network import built
 from underdog.run.spec import RunSpec
-from underdog.train import EpochRecord, Evaluation, History, Hyperparameters, Training
+from underdog.train import EpochRecord, Evaluation, History, Training
 
 __all__ = ["Watcher", "execute", "finished", "split_of"]
 

@@ -30,6 +30,11 @@ __all__ = ["REVISION", "NetworkFiles", "Replicate", "RunSpec", "Setting"]
 REVISION = 1
 
 
+#: Settings that runs of this revision may be older than: those had their defaults.
+YOUNGER = {"val_fraction", "test_fraction", "folds", "fold"} | {"optimizer", "weight_decay", "lr_backbone", "scheduler"}
+YOUNGER |= {"warmup", "early_stopping", "augment", "weights", "mean", "std", "freeze_until"}
+
+
 class Setting(NamedTuple):
     """A method as it was set."""
 
@@ -250,7 +255,8 @@ class RunSpec:
         Raises:
             InputError: keys or values that are no spec's.
         """
-        if not {"data", "method"} <= set(data) <= {f.name for f in fields(cls) if f.compare}:
+        known = {f.name for f in fields(cls) if f.compare}
+        if not known - YOUNGER <= set(data) <= known:
             raise InputError(f"not a run's spec: keys {', '.join(sorted(data))}")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**plain)
