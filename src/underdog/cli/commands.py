@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from underdog.cli.data import data
+from underdog.cli.data_cache import chosen_cache
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.progress import bar, duration, watching
 from underdog.data.reading import Reading
@@ -65,7 +66,7 @@ def read(options: Options) -> tuple[Source, float]:
     """The source that the options name, and the seconds it took to read."""
     begin = time.perf_counter()
     with bar(f"reading {options.source}", None, " images") as shown:
-        source = load_images(options.source, reading_of(options), shown.update)
+        source = load_images(options.source, reading_of(options), shown.update, chosen_cache(options))
     for note in source.notes:
         say(f"note: {note}")
     return source, time.perf_counter() - begin

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from underdog import __version__
 from underdog.cli.data import add_data
+from underdog.cli.data_cache import cache_arguments
 from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS, RESIZES, TARGET_PRECISION
 
 __all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser", "whole"]
@@ -216,6 +217,7 @@ def _data(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--skip-corrupt", action="store_true", help="leave out files that cannot be decoded, and count them"
     )
+    cache_arguments(group)
     group.add_argument(
         "--val-fraction",
         type=number,
