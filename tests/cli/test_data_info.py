@@ -38,7 +38,7 @@ def test_the_table_says_what_is_there(folder: Path, underdog: Any) -> None:
     }
     assert "sizes          16x16 (28), 24x20 (5)" in lines
     assert "  cat/007.png = dog/003.png  (different labels)" in lines
-    assert "  emu/bad.png: no image in a format that Pillow reads" in lines
+    assert "  emu/bad.png: no image in a format that is known" in lines
     assert "note: 1 files that are no images were ignored" in lines
     assert any(line.startswith("warning: images differ in size") and "--size 16" in line for line in lines)
 
