@@ -79,6 +79,7 @@ def _train(commands: Commands) -> None:
         "A killed run goes on where it was when the same command is given again.",
     )
     _data(command)
+    cache_arguments(command.add_argument_group("cache"))
     command.add_argument("--method", default="aos", metavar="NAME", help="one of the methods above (default: aos)")
     add_training(command)
     command.add_argument(
@@ -107,6 +108,7 @@ def _compare(commands: Commands) -> None:
         "Finished runs are never done again; a killed comparison goes on when the same command is given again.",
     )
     _data(command)
+    cache_arguments(command.add_argument_group("cache"))
     command.add_argument(
         "--methods", type=names, default=list(DEMO_METHODS), metavar="A,B,...",
         help=f"methods to compare (default: {','.join(DEMO_METHODS)})",
@@ -185,7 +187,6 @@ def _data(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--skip-corrupt", action="store_true", help="leave out files that cannot be decoded, and count them"
     )
-    cache_arguments(group)
     group.add_argument(
         "--val-fraction",
         type=number,

@@ -117,6 +117,11 @@ class Inspection:
         samples: class -> some of its training images, made small.
         notes: remarks of the reader.
         warnings: what should be looked at before anything is trained.
+
+    >>> from underdog import inspect_images
+    >>> found = inspect_images("digits")
+    >>> found.sizes, found.equal, found.balance.minority, len(found.samples["8"])
+    ({(8, 8): 1797}, (), (), 8)
     """
 
     name: str
@@ -138,7 +143,7 @@ class Inspection:
     def to_json(self) -> dict[str, Any]:
         """Everything but the pictures, as plain data.
 
-        >>> from underdog.data.inspect import inspect_images
+        >>> from underdog import inspect_images
         >>> found = inspect_images("digits").to_json()
         >>> found["images"], found["sizes"], found["classes"][8]["images"], found["classes"][8]["minority"]
         (1797, [{'height': 8, 'width': 8, 'images': 1797}], {'all': 174}, False)

@@ -14,10 +14,10 @@ from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from underdog.data.archive import Member
-from underdog.data.decode import decode_image, decoding
+from underdog.data.decode import WAITING, decode_image, decoding, workers
 from underdog.data.images import ImageSet
 from underdog.data.reading import Progress, Reading, Size
 
@@ -27,8 +27,6 @@ __all__ = ["THUMBNAIL", "Look", "survey", "survey_pixels"]
 THUMBNAIL = 128
 #: Thumbnails of images that equal an earlier one, at most.
 REPEATS = 100
-#: Images that are read and not yet decoded, at most: their files may be large.
-AHEAD = 32
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -72,20 +70,20 @@ class _Looker:
 def survey(members: Sequence[Member], wanted: Container[int], reading: Reading, progress: Progress) -> list[Look | str]:
     """A look at every file, or why it cannot be decoded; thumbnails of those whose numbers are wanted.
 
-    Costs one decoding in full size; a few dozen images are in memory at once.
+    Costs one decoding in full size. In memory at once are some encoded images, and a decoded one for each processor.
     """
     make, whole = _Looker(wanted), replace(reading, size=None)
 
     def look(n: int, data: bytes) -> Look | str:
-        header = _header(data)
         pixels = decode_image(data, whole)
-        if isinstance(header, str) or isinstance(pixels, str):
-            return header if isinstance(header, str) else str(pixels)
-        return make(n, pixels, *header)
+        if isinstance(pixels, str):
+            return pixels
+        with Image.open(io.BytesIO(data)) as image:  # its header alone
+            return make(n, pixels, image.format or "", image.mode)
 
     found: list[Look | str] = []
     # Read here, in the archive's order; decode there, where Pillow lets go of the interpreter.
-    with decoding(), ThreadPoolExecutor() as pool:
+    with decoding(), ThreadPoolExecutor(workers()) as pool:
         for result in _in_order(pool, look, members):
             found.append(result)
             progress(1)
@@ -107,7 +105,7 @@ def _in_order(
     for n, member in enumerate(members):
         data = _bytes(member)
         waiting.append(pool.submit(look, n, data) if isinstance(data, bytes) else pool.submit(str, data))
-        if len(waiting) > AHEAD:
+        if len(waiting) > WAITING:
             yield waiting.popleft().result()
     for future in waiting:
         yield future.result()
@@ -116,24 +114,11 @@ def _in_order(
 def _bytes(member: Member) -> bytes | str:
     """A file's bytes, or why there are none: one that may not be read, or one damaged member of a zip."""
     try:
-        return member.read()
+        return member.read() or "the file is empty"
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     except (zipfile.BadZipFile, zlib.error) as error:
         return f"damaged in the archive: {error}"
-
-
-def _header(data: bytes) -> tuple[str, str] | str:
-    """Format and mode of an encoded image from its header; or why there are none."""
-    if not data:
-        return "the file is empty"
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.format or "", image.mode
-    except UnidentifiedImageError:  # Pillow's own message names an address in memory
-        return "no image in a format that Pillow reads"
-    except Exception as error:  # foreign bytes make decoders fail in any way, and each has the same consequence
-        return str(error) or type(error).__name__
 
 
 def _digest(pixels: Pixels) -> bytes:
