@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 import underdog as ud
-from underdog.run.execute import build_model, split_of
+from underdog.run.execute import split_of
+from underdog.run.network import build_model
 from underdog.run.spec import RunSpec
 from underdog.run.tune import TUNING_SEED
 

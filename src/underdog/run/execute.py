@@ -17,27 +17,24 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 import underdog
-from underdog.data.images import ImageSet
 from underdog.data.prepare import prepare
 from underdog.data.sources import Source
 from underdog.data.split import Split
 from underdog.decision.rule import check_target
 from underdog.errors import InputError, TrainingError
 from underdog.method import named_method
-from underdog.model import model_factory
-from underdog.model.normalize import normalized
 from underdog.names import TARGET_PRECISION
-from underdog.rng import RandomStreams
 from underdog.run.decide import save_decision
 from underdog.run.files import read_json, write_atomic, write_json, write_tensors
 from underdog.run.gallery import save_gallery
+from underdog.run.network import build_model
 from underdog.run.spec import RunSpec
 from underdog.train import EpochRecord, Evaluation, History, Hyperparameters, Training
 
-__all__ = ["Watcher", "build_model", "execute", "finished", "split_of"]
+__all__ = ["Watcher", "execute", "finished", "split_of"]
 
 
 @dataclass(frozen=True)
@@ -61,26 +58,6 @@ def split_of(spec: RunSpec, source: Source) -> Split:
     """The parts of a run's data. Runs that only choose eps get no test part."""
     split = prepare(source, spec.data_seed, spec.rho, spec.mu, spec.minority, spec.division).split
     return replace(split, test=None) if spec.tuning else split
-
-
-def build_model(spec: RunSpec, train: ImageSet) -> nn.Module:
-    """The run's network with its first weights, which depend on the seed alone, behind a normalising layer."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(RandomStreams(spec.seed).torch_seed("init"))
-        channels, height, width = train.shape
-        factory = model_factory(spec.model, spec.width, spec.depth)
-        try:
-            network = factory(channels, len(train.classes), (height, width))
-        except InputError:
-            raise
-        except Exception as error:  # it may be anybody's code
-            raise InputError(
-                f"model {spec.model!r} failed to build a network for {channels} channels, {len(train.classes)} classes and "
-                f"{width}x{height} pixels, its three arguments (channels, classes, (height, width)): {error}"
-            ) from error
-    if not isinstance(network, nn.Module):
-        raise InputError(f"model {spec.model!r} must return a torch.nn.Module, not {type(network).__name__}")
-    return normalized(network, train.images)
 
 
 def start(spec: RunSpec, source: Source, device: str, watcher: Watcher) -> Training:
