@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 
+from underdog.cli.export import export
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
+from underdog.cli.predict import predict
 from underdog.cli.progress import bar, duration, watching
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
@@ -260,4 +262,11 @@ def writable(output: Path) -> None:
         )
 
 
-COMMANDS: dict[str, Callable[[Options], None]] = {"demo": demo, "train": train, "compare": compare, "report": report}
+COMMANDS: dict[str, Callable[[Options], None]] = {
+    "demo": demo,
+    "train": train,
+    "compare": compare,
+    "report": report,
+    "predict": predict,
+    "export": export,
+}

@@ -32,6 +32,7 @@ __all__ = ["BATCH", "Classifier", "Prediction", "load"]
 
 #: Images that a network sees at a time.
 BATCH = 128
+CPU = torch.device("cpu")
 
 Floats = npt.NDArray[np.floating[Any]]
 #: A path, a Pillow image, or uint8 of shape (H, W) or (H, W, 3).
@@ -71,7 +72,7 @@ class Classifier:
         name: of the run.
         classes: (K,) names.
         rare: the rare classes of the training.
-        reading: the size and manner in which images are prepared.
+        reading: the size that images are brought to, and how.
         channels: 1 where images are made grey, 3 where they are made RGB.
         model: the network, in evaluation mode, from (B, C, H, W) in [0, 1] to logits (B, K).
         rule: how logits become probabilities, classes and flags; None for softmax, its largest value, and no flags.
@@ -93,7 +94,7 @@ class Classifier:
     model: nn.Module
     rule: DecisionRule | None = None
     precision: str = "float32"
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -199,13 +200,13 @@ class Classifier:
         if not images:
             return torch.empty(0, len(self.classes))
         x = to_unit(torch.from_numpy(np.stack(images)).to(self.device)).contiguous(memory_format=torch.channels_last)
-        autocast = torch.autocast(
-            self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32"
-        )
+        autocast = torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32")
         with torch.no_grad(), autocast:
             logits = self.model(x)
         if not isinstance(logits, Tensor) or logits.shape != (len(x), len(self.classes)):
-            raise InputError(f"the network of {self.name} does not answer with {len(self.classes)} logits for each image")
+            raise InputError(
+                f"the network of {self.name} does not answer with {len(self.classes)} logits for each image"
+            )
         return logits.float()
 
 
@@ -265,7 +266,7 @@ def load(run: str | Path, device: torch.device | str = "cpu") -> Classifier:
     about = describe(Path(run))
     model = read_weights(Path(run) / "model.safetensors", about.network(), about.classes)
     where = torch.device(device)
-    model = model.eval().requires_grad_(False).to(device=where, memory_format=torch.channels_last)
+    model.eval().requires_grad_(False).to(device=where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Classifier(
         name=about.name,
         classes=about.classes,

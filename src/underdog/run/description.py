@@ -32,7 +32,7 @@ class Description:
         name: of the run.
         spec: its settings.
         classes, rare: (K,) names, and those of the rare ones.
-        reading: the size and manner in which images are prepared.
+        reading: the size that images are brought to, and how.
         channels: 1 or 3.
         rule: from logits to decisions, or None.
     """
@@ -76,10 +76,11 @@ def _result(folder: Path) -> Any:
             raise InputError(f"{path} cannot be read: {error}") from error
     if (folder / "spec.json").is_file():
         raise InputError(f"run {str(folder)!r} is not finished: give its command again, and it goes on")
-    inside, beside = _runs(folder), _runs(folder.parent)
+    inside = _runs(folder)
     if inside:
         some = ", ".join(inside[:5]) + (", ..." if len(inside) > 5 else "")
         raise InputError(f"{str(folder)!r} is a folder of {len(inside)} runs: name one of them ({some})")
+    beside = [path.name for path in folder.parent.glob("*/")]
     raise InputError(f"{str(folder)!r} is no finished run (a folder with result.json){nearest(folder.name, beside)}")
 
 
@@ -102,11 +103,13 @@ def _checked(result: Mapping[str, Any]) -> Description:
     manner = result.get("reading", {"size": size, "channels": channels, "resize": "crop"})
     if _whole("size", manner["size"], 2) != size or manner["channels"] != channels or channels not in (1, 3):
         raise InputError("reading must have the size of image_shape, and 1 or 3 channels")
-    stored = result.get("decision")
-    rule = None if stored is None else DecisionRule.from_json(stored)
+    decision = result.get("decision")  # which runs without a test part lack
+    rule = None if decision is None else DecisionRule.from_json(decision["rule"])
     if rule and rule.classes != classes:
         raise InputError("the decision rule is for other classes")
-    return Description(spec.id, spec, classes, rare, Reading(size=(size[0], size[1]), resize=manner["resize"]), channels, rule)
+    return Description(
+        spec.id, spec, classes, rare, Reading(size=(size[0], size[1]), resize=manner["resize"]), channels, rule
+    )
 
 
 def _names(field: str, value: Any) -> tuple[str, ...]:
