@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -31,6 +31,7 @@ Pixels = npt.NDArray[np.uint8]
 def find_images(paths: Iterable[Path], ignored: Progress = lambda files: None) -> Iterator[Member]:
     """The image files among ``paths``, in folders below them, and in archives, each under its path from outside.
 
+    Each has to be read before the next one is asked for, since an archive is closed after its last one.
     A file that is named itself counts as an image whatever its ending. What cannot be read, a folder or an archive
     as a whole included, is a member whose ``read`` says so.
 
@@ -107,19 +108,28 @@ def _fail(error: Exception) -> NoReturn:
     raise error
 
 
-def decode_some(members: Sequence[Member], reading: Reading, channels: int, pool: Executor) -> list[Pixels | str]:
-    """Each file as (C, H, W) uint8, or why it is none.
+def decode_some(
+    members: Iterable[Member], reading: Reading, channels: int, pool: Executor
+) -> list[tuple[PurePosixPath, Pixels | str]]:
+    """Each file's path with its (C, H, W) uint8, or with why there is none.
 
-    Files are read here, in their order, since an archive may only be readable from front to back, and decoded in the pool.
+    Files are read here, in their order and while their archive is open, and decoded in the pool.
     """
-    waiting: deque[Future[Pixels | str]] = deque()
-    done: list[Pixels | str] = []
+    waiting: deque[tuple[PurePosixPath, Future[Pixels | str]]] = deque()
+    done: list[tuple[PurePosixPath, Pixels | str]] = []
+
+    def finish() -> None:
+        path, future = waiting.popleft()
+        done.append((path, future.result()))
+
     with decoding():
         for member in members:
             if len(waiting) == WAITING:
-                done.append(waiting.popleft().result())
-            waiting.append(pool.submit(_decoded, _bytes(member), reading, channels))
-        return done + [future.result() for future in waiting]
+                finish()
+            waiting.append((member.path, pool.submit(_decoded, _bytes(member), reading, channels)))
+        while waiting:
+            finish()
+    return done
 
 
 def _bytes(member: Member) -> bytes | str:

@@ -112,7 +112,7 @@ class Classifier:
         if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) != 4:
             raise InputError("images must be a list, also of one image, or an array of shape (N, H, W, C)")
         with ThreadPoolExecutor() as pool:
-            parts = [self._answers(self._pixels(part, pool)).cpu().numpy() for part in batched(images, batch)]
+            parts = [finite(self._answers(self._pixels(part, pool))) for part in batched(images, batch)]
         return np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
 
     def probabilities(self, images: Sequence[Picture], batch: int = BATCH) -> Floats:
@@ -140,29 +140,27 @@ class Classifier:
         return self._streamed(find_images([Path(p) for p in paths], ignored), batch)
 
     def _streamed(self, members: Iterator[Member], batch: int) -> Iterator[Prediction]:
-        before: tuple[list[Member], list[Any], Tensor] | None = None
+        before: tuple[list[tuple[PurePosixPath, Any]], Tensor] | None = None
         with ThreadPoolExecutor() as pool:
-            for part in batched(members, batch):
-                files = decode_some(part, self.reading, self.channels, pool)
+            while files := decode_some(islice(members, batch), self.reading, self.channels, pool):
                 # A GPU answers the batch before while the processor decodes this one.
                 if before:
                     yield from self._predictions(*before)
-                before = part, files, self._answers([p for p in files if not isinstance(p, str)])
+                before = files, self._answers([pixels for _, pixels in files if not isinstance(pixels, str)])
         if before:
             yield from self._predictions(*before)
 
-    def _predictions(self, members: list[Member], files: list[Any], answers: Tensor) -> Iterator[Prediction]:
+    def _predictions(self, files: Sequence[tuple[PurePosixPath, Any]], answers: Tensor) -> Iterator[Prediction]:
         """The predictions of a batch, in the order of its files."""
-        logits = answers.cpu().numpy()
+        logits = finite(answers)
         decided, probabilities, flagged = self.decided(logits), self.judged(logits), self.flagged(logits)
-        row = iter(range(len(logits)))
-        for member, pixels in zip(members, files, strict=True):
+        rows = iter(range(len(logits)))
+        for path, pixels in files:
             if isinstance(pixels, str):
-                yield Prediction(str(member.path), error=pixels)
+                yield Prediction(str(path), error=pixels)
             else:
-                n = next(row)
-                label = self.classes[decided[n]]
-                yield Prediction(str(member.path), label, logits[n], probabilities[n], flagged[n])
+                n = next(rows)
+                yield Prediction(str(path), self.classes[decided[n]], logits[n], probabilities[n], flagged[n])
 
     def judged(self, logits: Floats) -> Floats:
         """(N, K) probabilities of (N, K) logits."""
@@ -183,17 +181,10 @@ class Classifier:
         paths = [Path(image) for image in images if isinstance(image, str | Path)]
         members = [Member(PurePosixPath(path), path.read_bytes) for path in paths]
         files = iter(decode_some(members, self.reading, self.channels, pool))
-        names = iter(paths)
-        pixels_of_each = []
-        for image in images:
-            if isinstance(image, str | Path):
-                name, pixels = next(names), next(files)
-                if isinstance(pixels, str):
-                    raise InputError(f"{name} cannot be read: {pixels}")
-                pixels_of_each.append(pixels)
-            else:
-                pixels_of_each.append(in_channels(prepared(as_image(image), self.reading), self.channels))
-        return pixels_of_each
+        return [readable(*next(files)) if isinstance(i, str | Path) else self._of_picture(i) for i in images]
+
+    def _of_picture(self, picture: Image.Image | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        return in_channels(prepared(as_image(picture), self.reading), self.channels)
 
     def _answers(self, images: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
         """(B, K) float32 logits of (C, H, W) images, on the device, where they may still be computed."""
@@ -208,6 +199,29 @@ class Classifier:
                 f"the network of {self.name} does not answer with {len(self.classes)} logits for each image"
             )
         return logits.float()
+
+
+def readable(path: PurePosixPath, pixels: npt.NDArray[np.uint8] | str) -> npt.NDArray[np.uint8]:
+    """The pixels of a file.
+
+    Raises:
+        InputError: there are none; says why.
+    """
+    if isinstance(pixels, str):
+        raise InputError(f"{path} cannot be read: {pixels}")
+    return pixels
+
+
+def finite(answers: Tensor) -> Floats:
+    """A network's answers, waited for and checked.
+
+    Raises:
+        InputError: they are not finite numbers.
+    """
+    logits: Floats = answers.cpu().numpy()
+    if not np.isfinite(logits).all():
+        raise InputError("the network's answers are not finite numbers")
+    return logits
 
 
 def as_image(picture: Image.Image | npt.NDArray[np.uint8]) -> Image.Image:
