@@ -125,9 +125,8 @@ def _sink(options: argparse.Namespace, classifier: Classifier, say: Callable[...
 
     if not options.csv:
         line = (_json if options.json else _line)(classifier.classes)
-        if not options.json:
-            say(_heading(classifier.classes), file=sys.stdout)
-        yield lambda some: say("\n".join(map(line, some)), file=sys.stdout)
+        heading = iter([] if options.json else [_heading(classifier.classes)])  # above the first line, if there is one
+        yield lambda some: say("\n".join([*heading, *map(line, some)]), file=sys.stdout)
         return
     with atomic(options.csv) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
