@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from underdog.attack.base import Attack as Attack, SignAttack as SignAttack, Victim as Victim
     from underdog.attack.fgsm import FGSM as FGSM
     from underdog.attack.random_sign import RandomSign as RandomSign
+    from underdog.augment import Augment as Augment
     from underdog.data.images import ImageSet as ImageSet, to_unit as to_unit
     from underdog.data.imbalance import (
         Imbalanced as Imbalanced,
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
         make_imbalance as make_imbalance,
         minority_share as minority_share,
     )
+    from underdog.data.inspect import inspect_images as inspect_images
+    from underdog.data.inspection import Inspection as Inspection
     from underdog.data.prepare import Division as Division, Prepared as Prepared, prepare as prepare
     from underdog.data.reading import Reading as Reading
     from underdog.data.sources import Source as Source, load_images as load_images
@@ -56,9 +59,12 @@ if TYPE_CHECKING:
     from underdog.method import Method as Method, named_method as named_method
     from underdog.metrics import Metrics as Metrics
     from underdog.model import model_factory as model_factory
+    from underdog.model.layers import freeze_until as freeze_until, head as head
     from underdog.model.normalize import Normalize as Normalize, normalized as normalized
     from underdog.model.paper import PaperNet as PaperNet
+    from underdog.model.pretrained import load_pretrained as load_pretrained
     from underdog.model.resnet import ResNet as ResNet
+    from underdog.optimizer import named_optimizer as named_optimizer, named_scheduler as named_scheduler
     from underdog.resample.aos import aos as aos
     from underdog.resample.base import (
         Chain as Chain,
@@ -92,8 +98,11 @@ _MODULES: dict[str, str] = {
     "attack.base": "Attack SignAttack Victim",
     "attack.fgsm": "FGSM",
     "attack.random_sign": "RandomSign",
+    "augment": "Augment",
     "data.images": "ImageSet to_unit",
     "data.imbalance": "Imbalanced imbalance_ratio make_imbalance minority_share",
+    "data.inspect": "inspect_images",
+    "data.inspection": "Inspection",
     "data.prepare": "Division Prepared prepare",
     "data.reading": "Reading",
     "data.sources": "Source load_images",
@@ -113,9 +122,12 @@ _MODULES: dict[str, str] = {
     "method": "Method named_method",
     "metrics": "Metrics",
     "model": "model_factory",
+    "model.layers": "freeze_until head",
     "model.normalize": "Normalize normalized",
     "model.paper": "PaperNet",
+    "model.pretrained": "load_pretrained",
     "model.resnet": "ResNet",
+    "optimizer": "named_optimizer named_scheduler",
     "resample.aos": "aos",
     "resample.base": "Chain Every From NoResampling Resampler",
     "resample.perturb": "Perturb",

@@ -13,13 +13,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from underdog.augment import Augment
 from underdog.data.images import ImageSet, to_unit
 from underdog.data.split import Split
-from underdog.epoch import Epoch
+from underdog.epoch import Batch, Epoch
 from underdog.errors import InputError, TrainingError
-from underdog.learner import Learner, OptimizerRule, adam, seeded
+from underdog.learner import Learner, seeded
 from underdog.method import Method
 from underdog.metrics import Metrics
+from underdog.optimizer import OptimizerRule, SchedulerRule, adam
 from underdog.rng import RandomStreams
 from underdog.validate import check_positive
 
@@ -35,9 +37,14 @@ class Hyperparameters:
 
     Args:
         epochs: passes over what the resampler shows.
-        lr: learning rate, constant.
+        lr: learning rate, at its height where it has a course.
         batch: images per update; the last batch of an epoch may be smaller.
         optimizer: rule from trainable parameters and learning rate to the optimiser; Adam by default.
+        lr_backbone: learning rate of everything but the classifier head, see ``head``; ``lr`` where None.
+        scheduler: the course of the learning rates, such as ``named_scheduler("cosine")``, or any rule from optimiser,
+            epochs and updates per epoch to a scheduler of torch, stepped after every update; constant where None.
+        early_stopping: end after so many epochs without a better validation macro-F1; never where None.
+        augment: random changes of the images shown.
 
     Raises:
         InputError: a number not above 0.
@@ -52,11 +59,21 @@ class Hyperparameters:
     lr: float = 1e-3
     batch: int = 128
     optimizer: OptimizerRule = adam
+    lr_backbone: float | None = None
+    scheduler: SchedulerRule | None = None
+    early_stopping: int | None = None
+    augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
-        check_positive("epochs", self.epochs, whole=True)
-        check_positive("lr", self.lr)
-        check_positive("batch", self.batch, whole=True)
+        for name, whole in (
+            ("epochs", True),
+            ("batch", True),
+            ("early_stopping", True),
+            ("lr", False),
+            ("lr_backbone", False),
+        ):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name), whole)
         for name in ("epochs", "batch"):  # 20.0 is 20
             object.__setattr__(self, name, int(getattr(self, name)))
 
@@ -160,6 +177,9 @@ class Training:
         seed: the run's seed, for shuffling, resampling and whatever the model draws.
         device, precision: see ``Learner``.
         progress: called with the number of images after every update.
+
+    Attributes:
+        notes: remarks on the model for the result.
     """
 
     model: nn.Module
@@ -172,23 +192,29 @@ class Training:
     progress: Callable[[int], object] = lambda images: None
     records: list[EpochRecord] = field(default_factory=list, init=False)
     best_epoch: int = field(default=-1, init=False)
+    notes: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         train, hyper = self.split.train, self.hyper
         self.rng = RandomStreams(self.seed)
-        self.learner = Learner(self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision)
+        self.learner = Learner(
+            self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision, hyper.lr_backbone
+        )
         self.val = replace(self.split.val, images=self.split.val.images.to(self.learner.device))
         self.first = Epoch.of(train, self.learner.device)
         self._try_network()
         begin = time.perf_counter()
         self.epoch = self.method.resampler.start(self.first, self.rng)
         self.start_seconds = time.perf_counter() - begin
+        self.learner.schedule(hyper.scheduler, hyper.epochs, -(-len(self.epoch) // hyper.batch))
         self.best_weights = self.learner.weights()
 
     def _try_network(self) -> None:
-        """A network that does not fit the images fails now, and not after hours."""
+        """A network or a change that does not fit the images fails now, and not after hours."""
+        x = to_unit(self.first.images[:2])
+        self.hyper.augment(x, self.hyper.augment.draw(len(x), self.rng, 0).to(x.device))
         try:
-            self.learner.logits(to_unit(self.first.images[:2]))
+            self.learner.logits(x)
         except InputError:
             raise
         except Exception as error:  # it is anybody's code
@@ -197,7 +223,13 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        return len(self.records) >= self.hyper.epochs
+        return len(self.records) >= self.hyper.epochs or self.stopped_early
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether validation has been waited for as long as ``early_stopping`` allows, with epochs to go."""
+        done, patience = len(self.records), self.hyper.early_stopping
+        return patience is not None and done < self.hyper.epochs and done - 1 - self.best_epoch >= patience
 
     @property
     def best_macro_f1(self) -> float:
@@ -226,7 +258,7 @@ class Training:
                 with self._timed("refresh", seconds):
                     self.epoch = self.method.resampler.refresh(before, t, learner, self.rng)
                 with self._timed("train", seconds):
-                    for x, y in self.epoch.batches(self.hyper.batch, self.rng("shuffle", t)):
+                    for x, y in self._batches(t):
                         learner.step(x, y)
                         self.progress(len(y))
                     loss, images, updates = learner.flush()
@@ -258,6 +290,13 @@ class Training:
         if self.best_epoch < 0 or val.macro_f1 > self.best_macro_f1:
             self.best_epoch, self.best_weights = t, learner.weights()
         return self.records[-1]
+
+    def _batches(self, t: int) -> Iterator[Batch]:
+        """What epoch t shows, in random order; the alterations are part of it, so that random changes come after them."""
+        batches, augment = self.epoch.batches(self.hyper.batch, self.rng("shuffle", t)), self.hyper.augment
+        if not augment.names:
+            return batches
+        return augment.batches(batches, augment.draw(len(self.epoch), self.rng, t).to(self.learner.device))
 
     def finish(self) -> History:
         """Evaluate the last and the best epoch, once, and leave the best weights in the model.

@@ -14,8 +14,8 @@ ROOT = Path(underdog.__file__).parent
 LAYERS = [
     ["underdog", "errors", "names", "validate", "rng"],
     ["metrics", "data", "decision"],
-    ["epoch", "loss"],
-    ["attack", "model"],
+    ["epoch", "loss", "optimizer"],
+    ["attack", "model", "augment"],
     ["resample"],
     ["method", "learner"],
     ["train"],

@@ -88,13 +88,14 @@ Change = Callable[[dict[str, torch.Tensor]], object]
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda t: t.pop(first(t)), "another network: 1 layers differ"),
-        (lambda t: t.update(extra=torch.zeros(1)), r"1 layers differ \(extra\)"),
-        (lambda t: t.update({first(t): torch.zeros(1)}), "1 layers differ"),
-        (lambda t: t.update({first(t): t[first(t)].double()}), "1 layers differ"),
+        (lambda t: t.pop(first(t)), "another network: 1.* is missing"),
+        (lambda t: t.update(extra=torch.zeros(1)), "another network: extra is no layer"),
+        (lambda t: t.update({first(t): torch.zeros(1)}), r"has the shape 1, not \d+x"),
+        (lambda t: t.update({first(t): t[first(t)].double()}), "is of torch.float64, not torch.float32"),
         (lambda t: t[first(t)].view(-1)[:1].fill_(torch.nan), "not finite"),
         (lambda t: t[first(t)].view(-1)[:1].fill_(torch.inf), "not finite"),
-        (dict.clear, "layers differ .*, "),
+        (lambda t: t.pop("1.1.num_batches_tracked"), "num_batches_tracked is missing"),
+        (dict.clear, "; and [0-9]+ more"),
     ],
 )
 def test_weights_of_another_network_are_refused(change: Change, reason: str, copy: Path) -> None:
@@ -126,11 +127,11 @@ def test_damaged_weights_are_refused_and_nothing_is_unpickled(copy: Path, tmp_pa
     hostile = pickle.dumps(Trap())
     for data in (b"", whole[:100], whole[:-1], whole + b"x", b"\xff" * 64, hostile):
         path.write_bytes(data)
-        with pytest.raises(ud.InputError, match=r"model\.safetensors cannot be read"):
+        with pytest.raises(ud.InputError, match=r"model\.safetensors is no safetensors file"):
             ud.load(copy)
     assert not ran.exists()
     path.unlink()
-    with pytest.raises(ud.InputError, match="No such file"):
+    with pytest.raises(ud.InputError, match="is no file of weights"):
         ud.load(copy)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from underdog import __version__
+from underdog.cli.data import add_data
+from underdog.cli.data_cache import cache_arguments
 from underdog.cli.export import add_export
 from underdog.cli.predict import add_predict
 from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS, RESIZES, TARGET_PRECISION
@@ -71,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    for add in (_demo, _train, _compare, _report, add_predict, add_export):
+    for add in (_demo, _train, _compare, _report, add_data, add_predict, add_export):
         add(commands)
     return root
 
@@ -194,6 +196,7 @@ def _target(command: argparse.ArgumentParser) -> None:
 
 
 def _data(command: argparse.ArgumentParser) -> None:
+    """The arguments that say which images to use, and how."""
     group = command.add_argument_group("data")
     group.add_argument(
         "source", metavar="SOURCE",
@@ -216,6 +219,7 @@ def _data(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--skip-corrupt", action="store_true", help="leave out files that cannot be decoded, and count them"
     )
+    cache_arguments(group)
     group.add_argument(
         "--val-fraction",
         type=number,

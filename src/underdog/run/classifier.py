@@ -17,7 +17,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from underdog.data.archive import Member
-from underdog.data.decode import prepared
+from underdog.data.decode import prepared, workers
 from underdog.data.images import to_unit
 from underdog.data.reading import Progress, Reading
 from underdog.data.stream import decode_some, find_images, in_channels
@@ -25,7 +25,7 @@ from underdog.decision.rule import DecisionRule
 from underdog.errors import InputError
 from underdog.learner import PRECISIONS
 from underdog.run.description import describe
-from underdog.run.files import read_weights
+from underdog.run.weights import load_saved
 from underdog.validate import check_positive
 
 __all__ = ["BATCH", "Classifier", "Prediction", "load"]
@@ -111,7 +111,7 @@ class Classifier:
         check_positive("batch", batch, whole=True)
         if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) != 4:
             raise InputError("images must be a list, also of one image, or an array of shape (N, H, W, C)")
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(workers()) as pool:
             parts = [finite(self._answers(self._pixels(part, pool))) for part in batched(images, batch)]
         return np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
 
@@ -141,7 +141,7 @@ class Classifier:
 
     def _streamed(self, members: Iterator[Member], batch: int) -> Iterator[Prediction]:
         before: tuple[list[tuple[PurePosixPath, Any]], Tensor] | None = None
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(workers()) as pool:
             while files := decode_some(islice(members, batch), self.reading, self.channels, pool):
                 # A GPU answers the batch before while the processor decodes this one.
                 if before:
@@ -278,7 +278,8 @@ def load(run: str | Path, device: torch.device | str = "cpu") -> Classifier:
     ((1, 16, 16), ('0', '1', '2'), 1)
     """
     about = describe(Path(run))
-    model = read_weights(Path(run) / "model.safetensors", about.network(), about.classes)
+    model = about.model()
+    load_saved(Path(run) / "model.safetensors", model, about.classes)
     where = torch.device(device)
     model.eval().requires_grad_(False).to(device=where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Classifier(

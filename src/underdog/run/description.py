@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from underdog.data.reading import Reading
 from underdog.decision.rule import DecisionRule
 from underdog.errors import InputError, nearest
-from underdog.model.normalize import Normalize
 from underdog.run.files import read_json
-from underdog.run.network import network
-from underdog.run.spec import RunSpec
+from underdog.run.network import untrained
+from underdog.run.spec import NetworkFiles, RunSpec
 
 __all__ = ["Description", "describe"]
 
@@ -45,12 +43,10 @@ class Description:
     channels: int
     rule: DecisionRule | None
 
-    def network(self) -> nn.Module:
-        """The run's network with untrained weights, behind a normalising layer whose figures belong to the weights."""
+    def model(self) -> nn.Module:
+        """The run's model, to put its weights into."""
         assert self.reading.size is not None
-        channels = self.channels
-        body = network(self.spec, channels, len(self.classes), self.reading.size)
-        return nn.Sequential(Normalize(torch.zeros(channels), torch.ones(channels)), body)
+        return untrained(self.spec, self.channels, len(self.classes), self.reading.size)
 
 
 def describe(folder: Path) -> Description:
@@ -61,7 +57,7 @@ def describe(folder: Path) -> Description:
     """
     result = _result(folder)
     try:
-        return _checked(result)
+        return _checked(result, folder)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         what = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{folder / 'result.json'} is not a run's result: {what}") from error
@@ -88,13 +84,14 @@ def _runs(folder: Path) -> list[str]:
     return sorted(path.parent.name for path in folder.glob("*/result.json"))
 
 
-def _checked(result: Mapping[str, Any]) -> Description:
+def _checked(result: Mapping[str, Any], folder: Path) -> Description:
     """The description in plain data, every part of it checked.
 
     Raises:
         ValueError, KeyError, TypeError, AttributeError, OverflowError: it is none.
     """
-    spec = RunSpec.from_json(result["spec"])
+    # A Transformers model's config.json lies in the run's own folder.
+    spec = replace(RunSpec.from_json(result["spec"]), files=NetworkFiles(folder))
     classes, rare = _names("classes", result["classes"]), _names("minority", result["minority"])
     if len(classes) < 2 or not set(rare) <= set(classes):
         raise InputError("classes must be at least two, the rare ones among them")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 import underdog
+from underdog.augment import Augment
 from underdog.data.prepare import prepare
 from underdog.data.sources import Source
 from underdog.data.split import Split
@@ -27,10 +29,11 @@ from underdog.decision.rule import check_target
 from underdog.errors import InputError, TrainingError
 from underdog.method import named_method
 from underdog.names import TARGET_PRECISION
+from underdog.optimizer import named_optimizer, named_scheduler
 from underdog.run.decide import save_decision
 from underdog.run.files import read_json, write_atomic, write_json, write_tensors
 from underdog.run.gallery import save_gallery
-from underdog.run.network import build_model
+from underdog.run.network import built
 from underdog.run.spec import RunSpec
 from underdog.train import EpochRecord, Evaluation, History, Hyperparameters, Training
 
@@ -64,9 +67,24 @@ def start(spec: RunSpec, source: Source, device: str, watcher: Watcher) -> Train
     """Everything that can be wrong with a run's settings, data or network shows here, before anything is written."""
     split = split_of(spec, source)
     method = named_method(spec.method, spec.eps, spec.tau, spec.budget)
-    hyper = Hyperparameters(spec.epochs, spec.lr, spec.batch)
-    model = build_model(spec, split.train)
-    return Training(model, method, split, hyper, spec.seed, device, spec.precision, watcher.images)
+    model, notes = built(spec, split.train)
+    training = Training(model, method, split, hyperparameters(spec), spec.seed, device, spec.precision, watcher.images)
+    training.notes = notes
+    return training
+
+
+def hyperparameters(spec: RunSpec) -> Hyperparameters:
+    """How long and how fast a run trains."""
+    return Hyperparameters(
+        epochs=spec.epochs,
+        lr=spec.lr,
+        batch=spec.batch,
+        optimizer=named_optimizer(spec.optimizer, spec.weight_decay),
+        lr_backbone=spec.lr_backbone,
+        scheduler=named_scheduler(spec.scheduler, spec.warmup),
+        early_stopping=spec.early_stopping,
+        augment=Augment(spec.augment),
+    )
 
 
 def finished(folder: Path, spec: RunSpec) -> dict[str, Any] | None:
@@ -99,10 +117,10 @@ def execute(
 ) -> dict[str, Any]:
     """Do a run, or what is left of it, and return its result.
 
-    The folder ``out / spec.id`` gets ``spec.json``, ``epochs.jsonl``, ``model.safetensors`` (best epoch),
-    ``predictions.csv``, ``errors.safetensors`` (pictures of its worst errors) and, last, ``result.json``. While the run lasts
-    it also holds ``state.safetensors``, written anew after every epoch, from which an interrupted run goes on to the same
-    figures.
+    The folder ``out / spec.id`` gets ``spec.json``, ``config.json`` of a Transformers model, ``epochs.jsonl``,
+    ``model.safetensors`` (best epoch), ``predictions.csv``, ``errors.safetensors`` (pictures of its worst errors) and, last,
+    ``result.json``. While the run lasts it also holds ``state.safetensors``, written anew after every epoch, from which an
+    interrupted run goes on to the same figures.
 
     Args:
         spec: the run.
@@ -132,6 +150,8 @@ def execute(
         for leftover in folder.glob(".*.*"):  # of a process that was killed while it wrote
             leftover.unlink()
         write_json(folder / "spec.json", spec.to_json())
+        if spec.files.folder is not None:  # without which nobody could build the network again
+            write_atomic(folder / "config.json", partial(shutil.copyfile, spec.files.folder / "config.json"))
         _resume(training, folder, watcher)
         watcher.begin(len(training.epoch) * spec.epochs, sum(r.images for r in training.records))
         while not training.finished:
@@ -262,9 +282,20 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
         "altered_images": sum(r.altered_images for r in records),
         "altered_rows": sum(r.altered_rows for r in records if r.refreshed),
         "zero_gradients": sum(r.zero_gradients for r in records if r.refreshed),
-        "notes": [*source.notes, *split.notes, *training.epoch.notes],
+        "epochs": len(records),
+        "stopped_early": training.stopped_early,
+        "notes": [*source.notes, *split.notes, *training.epoch.notes, *training.notes, *_stopped(training)],
         "environment": environment(training),
     }
+
+
+def _stopped(training: Training) -> list[str]:
+    if not training.stopped_early:
+        return []
+    done, hyper = len(training.records), training.hyper
+    return [
+        f"stopped after {done} of {hyper.epochs} epochs: validation macro-F1 had not risen for {hyper.early_stopping} of them"
+    ]
 
 
 def _seconds(training: Training, data: float, tested: float) -> dict[str, float]:

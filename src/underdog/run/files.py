@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from underdog.errors import InputError
-
-__all__ = ["atomic", "read_json", "read_weights", "write_atomic", "write_json", "write_tensors"]
+__all__ = ["atomic", "read_json", "write_atomic", "write_json", "write_tensors"]
 
 
 @contextmanager
@@ -71,31 +69,3 @@ def read_json(path: Path) -> Any:
         OSError, ValueError: no such file, or not JSON.
     """
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def read_weights(path: Path, model: nn.Module, classes: Sequence[str]) -> nn.Module:
-    """Put the weights of a safetensors file into ``model``, and return it.
-
-    Raises:
-        InputError: no such file, one that is damaged, of another network or other classes, or numbers that are not finite.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            about = json.loads((file.metadata() or {}).get("plain", "{}"))
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    if not isinstance(about, dict) or about.get("classes") != list(classes):
-        raise InputError(f"{path} has the weights of a network for other classes")
-    own = model.state_dict()
-    if other := [name for name in own.keys() | tensors.keys() if not _alike(own.get(name), tensors.get(name))]:
-        first = ", ".join(sorted(other)[:3]) + (", ..." if len(other) > 3 else "")
-        raise InputError(f"{path} has the weights of another network: {len(other)} layers differ ({first})")
-    if broken := [name for name, t in tensors.items() if not t.isfinite().all()]:
-        raise InputError(f"{path} has weights that are not finite numbers ({broken[0]})")
-    model.load_state_dict(tensors)
-    return model
-
-
-def _alike(a: Tensor | None, b: Tensor | None) -> bool:
-    return a is not None and b is not None and (a.shape, a.dtype) == (b.shape, b.dtype)
