@@ -111,7 +111,7 @@ def _fail(error: Exception) -> NoReturn:
 def decode_some(
     members: Iterable[Member], reading: Reading, channels: int, pool: Executor
 ) -> list[tuple[PurePosixPath, Pixels | str]]:
-    """Each file's path with its (C, H, W) uint8, or with why there is none.
+    """Each file's path with its (H, W, C) uint8, or with why there is none.
 
     Files are read here, in their order and while their archive is open, and decoded in the pool.
     """
@@ -148,13 +148,11 @@ def _decoded(data: bytes | str, reading: Reading, channels: int) -> Pixels | str
 
 
 def in_channels(pixels: Pixels, channels: int) -> Pixels:
-    """(H, W) or (H, W, 3) as (1, H, W) or (3, H, W): grey is repeated, colour is weighted as ITU-R 601 says.
+    """(H, W) or (H, W, 3) as (H, W, C): grey is repeated, colour is weighted as ITU-R 601 says.
 
-    >>> in_channels(np.full((2, 2), 7, np.uint8), 3)[:, 0, 0]
+    >>> in_channels(np.full((2, 2), 7, np.uint8), 3)[0, 0]
     array([7, 7, 7], dtype=uint8)
     """
-    if channels == 1:
-        return (pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L")))[None]
-    if pixels.ndim == 2:
-        return np.broadcast_to(pixels, (channels, *pixels.shape))
-    return np.moveaxis(pixels, 2, 0)
+    if channels == 1 and pixels.ndim == 3:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+    return np.broadcast_to(pixels[:, :, None], (*pixels.shape, channels)) if pixels.ndim == 2 else pixels

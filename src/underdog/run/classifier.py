@@ -187,10 +187,11 @@ class Classifier:
         return in_channels(prepared(as_image(picture), self.reading), self.channels)
 
     def _answers(self, images: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
-        """(B, K) float32 logits of (C, H, W) images, on the device, where they may still be computed."""
+        """(B, K) float32 logits of (H, W, C) images, on the device, where they may still be computed."""
         if not images:
             return torch.empty(0, len(self.classes))
-        x = to_unit(torch.from_numpy(np.stack(images)).to(self.device)).contiguous(memory_format=torch.channels_last)
+        x = to_unit(torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2))
+        x = x.contiguous(memory_format=torch.channels_last)  # which it is but for a single channel
         autocast = torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32")
         with torch.no_grad(), autocast:
             logits = self.model(x)
