@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from trained import CLASSES, Trained, mixed_files, train
 
 import underdog as ud
 from underdog.run.execute import execute
+from underdog.run.network import network_settings
 from underdog.run.spec import RunSpec
 from underdog.train import EVALUATION_BATCH
 
@@ -151,6 +153,19 @@ def test_a_run_on_digits_judges_arrays(tmp_path: Path) -> None:
     found = ud.load(tmp_path / spec.id).logits(test.images.permute(0, 2, 3, 1).numpy(), EVALUATION_BATCH)
     assert found.shape == (359, 10)
     assert np.array_equal(found, own)
+
+
+def test_a_transformers_model_needs_only_the_folder_of_the_run(tmp_path: Path, pictures: Any) -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+    config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
+    config.save_pretrained(tmp_path / "config")
+    source = pictures.folder(tmp_path / "p", mixed_files(pictures))
+    settings = network_settings(f"hf:{tmp_path / 'config'}")
+    own = train(source, tmp_path / "runs", ud.Reading(size=(32, 32)), epochs=1, **{"width": 1} | settings)
+    shutil.rmtree(tmp_path / "config")
+    found = streamed(own.run, [source / "test"], EVALUATION_BATCH)
+    for item, logits in own.answers().items():
+        np.testing.assert_allclose(found[str(source / item)], logits, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
