@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from underdog.cli.safe import cell, printable
 from underdog.errors import InputError
 
 if TYPE_CHECKING:
     from underdog.cli.parser import Commands
-    from underdog.run.classifier import Classifier, Prediction
 
 __all__ = ["add_predict", "predict"]
-
-#: Predictions as they come, in batches -> None.
-Sink = Callable[[Sequence["Prediction"]], None]
 
 
 def add_predict(commands: Commands) -> None:
@@ -55,119 +46,28 @@ def add_predict(commands: Commands) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Carry out the command."""
-    from underdog.cli.commands import device, writable  # noqa: PLC0415  (torch is imported here)
+    from underdog.cli.commands import device, say, writable  # noqa: PLC0415  (torch is imported here)
+    from underdog.cli.predictions import Tally, csv_file, json_lines, table_lines  # noqa: PLC0415
     from underdog.cli.progress import bar  # noqa: PLC0415
+    from underdog.report.terminal import printable  # noqa: PLC0415
     from underdog.run.classifier import batched, load  # noqa: PLC0415
 
     if options.csv and options.json:
         raise InputError("csv and json exclude each other: the one is a file, the other goes to standard output")
     if options.csv:
         writable(options.csv)
-    classifier = load(options.run, device(options.device))
-    told = Tally()
+    classifier, told = load(options.run, device(options.device)), Tally()
     predictions = classifier.stream(options.files, options.batch, told.ignore)
-    with bar("predicting", None, " images") as shown, _sink(options, classifier, shown.write) as write:
+    with ExitStack() as files:
+        shown = files.enter_context(bar("predicting", None, " images"))
+        lines = (json_lines if options.json else table_lines)(classifier.classes, shown.write)
+        write = files.enter_context(csv_file(options.csv, classifier.classes)) if options.csv else lines
         for some in batched(predictions, options.batch):
             write(some)
             told.count(some)
             shown.update(len(some))
-        told.check(options.files)  # while a file is still under its temporary name
+        told.check(options.files)  # while a CSV file is still under its temporary name
     if options.csv:
-        print(told.table())
-        print(f"predictions: {printable(str(options.csv))}")
-    told.remark()
-
-
-class Tally:
-    """What the predictions come to."""
-
-    def __init__(self) -> None:
-        self.ignored, self.unreadable, self.classes, self.flags = 0, 0, Counter[str](), Counter[str]()
-
-    def ignore(self, files: int) -> None:
-        self.ignored += files
-
-    def count(self, predictions: Iterable[Prediction]) -> None:
-        for p in predictions:
-            self.unreadable += p.label is None
-            self.classes.update([p.label] if p.label is not None else [])
-            self.flags.update(p.flags)
-
-    def check(self, files: Sequence[Path]) -> None:
-        """Refuse an empty result."""
-        if not self.unreadable + self.classes.total():
-            where = ", ".join(repr(str(f)) for f in files[:3]) + (", ..." if len(files) > 3 else "")
-            raise InputError(f"no images in {where}" + (f" ({self.ignored} other files)" if self.ignored else ""))
-
-    def table(self) -> str:
-        """Images of each class, from the most frequent on."""
-        names = {name: printable(name) for name in self.classes | self.flags}
-        width = max([len("class"), *map(len, names.values())])
-        lines = [f"{'class':<{width}}   images" + ("   flagged" if self.flags else "")]
-        for name in sorted(names, key=lambda n: (-self.classes[n], n)):
-            flagged = f"   {self.flags[name] or '':>7}" if self.flags else ""
-            lines.append(f"{names[name]:<{width}}   {self.classes[name]:>6}{flagged}".rstrip())
-        return "\n".join(lines)
-
-    def remark(self) -> None:
-        """Say on standard error what is not in the table of classes."""
-        total = self.unreadable + self.classes.total()
-        if self.unreadable:
-            print(f"underdog: {self.unreadable} of {total} files could not be read", file=sys.stderr)
-        if self.ignored:
-            print(f"underdog: {self.ignored} files that are no images were ignored", file=sys.stderr)
-
-
-@contextmanager
-def _sink(options: argparse.Namespace, classifier: Classifier, say: Callable[..., Any]) -> Iterator[Sink]:
-    """Where the predictions go: a file that is there when all are in it, or standard output."""
-    from underdog.run.files import atomic  # noqa: PLC0415
-
-    if not options.csv:
-        line = (_json if options.json else _line)(classifier.classes)
-        heading = iter([] if options.json else [_heading(classifier.classes)])  # above the first line, if there is one
-        yield lambda some: say("\n".join([*heading, *map(line, some)]), file=sys.stdout)
-        return
-    with atomic(options.csv) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "class", *(f"probability:{c}" for c in classifier.classes), "flags", "error"])
-        yield lambda some: writer.writerows(_row(p, len(classifier.classes)) for p in some)
-
-
-def _row(p: Prediction, classes: int) -> list[str]:
-    values = [""] * classes if p.probabilities is None else [f"{v:.6g}" for v in p.probabilities]
-    return [cell(p.file), cell(p.label or ""), *values, cell("; ".join(p.flags)), cell(p.error or "")]
-
-
-def _json(classes: Sequence[str]) -> Callable[[Prediction], str]:
-    """The object for a prediction, on one line."""
-
-    def line(p: Prediction) -> str:
-        if p.probabilities is None:
-            return json.dumps({"file": p.file, "error": p.error})
-        each = dict(zip(classes, map(float, p.probabilities), strict=True))
-        return json.dumps({"file": p.file, "class": p.label, "probabilities": each, "flags": p.flags})
-
-    return line
-
-
-def _heading(classes: Sequence[str]) -> str:
-    return f"{'class':<{_width(classes)}}   probability   file"
-
-
-def _line(classes: Sequence[str]) -> Callable[[Prediction], str]:
-    """The line of the table for a prediction."""
-    width, number = _width(classes), {name: k for k, name in enumerate(classes)}
-
-    def line(p: Prediction) -> str:
-        file = printable(p.file)
-        if p.label is None or p.probabilities is None:
-            return f"{'-':<{width}}   {'-':>11}   {file}   unreadable: {printable(p.error or '')}"
-        flags = f"   flagged: {printable(', '.join(p.flags))}" if p.flags else ""
-        return f"{printable(p.label):<{width}}   {p.probabilities[number[p.label]]:>11.3f}   {file}{flags}"
-
-    return line
-
-
-def _width(classes: Sequence[str]) -> int:
-    return max(len("class"), *(len(printable(c)) for c in classes))
+        say(f"{told.table()}\npredictions: {printable(str(options.csv))}")
+    for remark in told.remarks():
+        print(f"underdog: {remark}", file=sys.stderr)
