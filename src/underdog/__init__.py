@@ -82,6 +82,8 @@ if TYPE_CHECKING:
     )
     from underdog.resample.smote import SMOTE as SMOTE
     from underdog.rng import RandomStreams as RandomStreams
+    from underdog.run.classifier import Classifier as Classifier, Prediction as Prediction, load as load
+    from underdog.run.export import export_onnx as export_onnx
     from underdog.train import (
         EpochRecord as EpochRecord,
         Evaluation as Evaluation,
@@ -133,6 +135,8 @@ _MODULES: dict[str, str] = {
     "resample.random": "EqualUpdates RandomOverSampler RandomUnderSampler",
     "resample.smote": "SMOTE",
     "rng": "RandomStreams",
+    "run.classifier": "Classifier Prediction load",
+    "run.export": "export_onnx",
     "train": "EpochRecord Evaluation History Training evaluate fit iter_epochs",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}

@@ -15,7 +15,9 @@ import torch
 
 from underdog.cli.data import data
 from underdog.cli.data_cache import chosen_cache
+from underdog.cli.export import export
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
+from underdog.cli.predict import predict
 from underdog.cli.progress import bar, duration, watching
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
@@ -280,5 +282,7 @@ COMMANDS: dict[str, Callable[[Options], None]] = {
     "train": train,
     "compare": compare,
     "report": report,
+    "predict": predict,
+    "export": export,
     "data": data,
 }

@@ -9,11 +9,13 @@ from typing import TypeAlias
 from underdog import __version__
 from underdog.cli.data import add_data
 from underdog.cli.data_cache import cache_arguments
+from underdog.cli.export import add_export
+from underdog.cli.predict import add_predict
 from underdog.cli.training_options import add_training
 from underdog.cli.values import names, number, size, whole
 from underdog.names import DEVICES, METHODS, PRECISIONS, RESIZES, TARGET_PRECISION
 
-__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser", "whole"]
+__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "add_device", "parser", "whole"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # the type has no public name
 
@@ -39,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    for add in (_demo, _train, _compare, _report, add_data):
+    for add in (_demo, _train, _compare, _report, add_data, add_predict, add_export):
         add(commands)
     return root
 
@@ -209,11 +211,16 @@ def _data(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _machine(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("machine")
-    group.add_argument(
+def add_device(command: argparse._ActionsContainer) -> None:
+    """The option that says where to compute."""
+    command.add_argument(
         "--device", default="auto", help=f"{', '.join(DEVICES)} or cuda:N (default: auto, a GPU where there is one)"
     )
+
+
+def _machine(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("machine")
+    add_device(group)
     group.add_argument(
         "--precision", choices=PRECISIONS, default="float32",
         help="bfloat16 is faster on GPUs and on CPUs with AVX-512 (default: float32)",
