@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         UnderdogError as UnderdogError,
     )
     from underdog.learner import Learner as Learner
+    from underdog.loop.estimator import AOSClassifier as AOSClassifier
     from underdog.loop.online import Tally as Tally, perturb_batch as perturb_batch
     from underdog.loop.sampler import BalancedSampler as BalancedSampler
     from underdog.loop.snapshot import Snapshot as Snapshot
@@ -88,6 +89,7 @@ _MODULES: dict[str, str] = {
     "epoch": "Epoch",
     "errors": "InputError TrainingError UnderdogError",
     "learner": "Learner",
+    "loop.estimator": "AOSClassifier",
     "loop.online": "Tally perturb_batch",
     "loop.sampler": "BalancedSampler",
     "loop.snapshot": "Snapshot",
