@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from underdog.hyper import Hyperparameters as Hyperparameters
     from underdog.learner import Learner as Learner
+    from underdog.loop.estimator import AOSClassifier as AOSClassifier
     from underdog.loop.online import Tally as Tally, perturb_batch as perturb_batch
     from underdog.loop.sampler import BalancedSampler as BalancedSampler
     from underdog.loop.snapshot import Snapshot as Snapshot
@@ -116,6 +117,7 @@ _MODULES: dict[str, str] = {
     "errors": "InputError TrainingError UnderdogError",
     "hyper": "Hyperparameters",
     "learner": "Learner",
+    "loop.estimator": "AOSClassifier",
     "loop.online": "Tally perturb_batch",
     "loop.sampler": "BalancedSampler",
     "loop.snapshot": "Snapshot",
