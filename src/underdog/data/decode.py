@@ -19,7 +19,17 @@ from underdog.data.archive import Member
 from underdog.data.reading import Progress, Reading
 from underdog.errors import InputError
 
-__all__ = ["Decoded", "check_corrupt", "decode", "decode_image", "decoding", "in_order", "resized", "workers"]
+__all__ = [
+    "Decoded",
+    "check_corrupt",
+    "decode",
+    "decode_image",
+    "decoding",
+    "in_order",
+    "prepared",
+    "resized",
+    "workers",
+]
 
 #: Images of different sizes, or larger than this, need a size to be brought to.
 LARGEST = 256
@@ -144,15 +154,24 @@ def decode_image(data: bytes, reading: Reading) -> npt.NDArray[np.uint8] | str:
                 return refusal
             if reading.size is not None:  # of a JPEG, decode no more than twice the size that is wanted
                 image.draft(None, (2 * reading.size[1], 2 * reading.size[0]))
-            image.load()
-            kind, upright = image.format, ImageOps.exif_transpose(image)
-        if upright.mode in ("I", "F") and not (upright.mode == "I" and kind == "PNG"):
-            return "32-bit pixels of unknown range"
-        return np.asarray(resized(_plain(upright), reading))
+            return prepared(image, reading)
     except UnidentifiedImageError:
         return "no image in a format that is known"
     except Exception as error:  # foreign bytes make decoders fail in any way, and each has the same consequence
         return str(error) or type(error).__name__
+
+
+def prepared(image: Image.Image, reading: Reading) -> npt.NDArray[np.uint8]:
+    """An opened image as uint8 (H, W) or (H, W, 3), upright.
+
+    Raises:
+        InputError: 32-bit pixels, whose range is unknown.
+    """
+    image.load()
+    kind, upright = image.format, ImageOps.exif_transpose(image)
+    if upright.mode in ("I", "F") and not (upright.mode == "I" and kind == "PNG"):
+        raise InputError("32-bit pixels of unknown range")
+    return np.asarray(resized(_plain(upright), reading))
 
 
 def _refusal(image: Image.Image) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -33,6 +33,7 @@ class Source:
         train: the training part, or everything where the source has no parts.
         val, test: the source's own parts, or None.
         notes: remarks, such as how many files were no images.
+        reading: how its files were read, for whoever is to read others alike.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Source:
     val: ImageSet | None = None
     test: ImageSet | None = None
     notes: tuple[str, ...] = ()
+    reading: Reading = field(default_factory=Reading)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -75,7 +77,7 @@ def load_images(
     if cache:
         check_writable(cache)
     if str(source) == "digits":
-        return _digits(reading.size or (16, 16))
+        return replace(_digits(reading.size or (16, 16)), reading=reading)
     path = existing(source)
     kept = CachedSource(path, cache) if cache else None
     with kept.members() if kept else open_members(path) as members:
@@ -86,7 +88,7 @@ def load_images(
             listing = list_images(path.name, members, reading)
             found = _labelled(listing, (kept.decode if kept else decode)(listing.members, reading, progress), reading)
     _check_classes(found.name, found.train)
-    return _check_leak(found, reading.allow_group_leak)
+    return replace(_check_leak(found, reading.allow_group_leak), reading=reading)
 
 
 def existing(source: str | Path) -> Path:
