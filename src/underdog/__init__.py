@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         make_imbalance as make_imbalance,
         minority_share as minority_share,
     )
+    from underdog.data.inspect import inspect_images as inspect_images
+    from underdog.data.inspection import Inspection as Inspection
     from underdog.data.prepare import Division as Division, Prepared as Prepared, prepare as prepare
     from underdog.data.reading import Reading as Reading
     from underdog.data.sources import Source as Source, load_images as load_images
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     )
     from underdog.hyper import Hyperparameters as Hyperparameters
     from underdog.learner import Learner as Learner
+    from underdog.loop.estimator import AOSClassifier as AOSClassifier
     from underdog.loop.online import Tally as Tally, perturb_batch as perturb_batch
     from underdog.loop.sampler import BalancedSampler as BalancedSampler
     from underdog.loop.snapshot import Snapshot as Snapshot
@@ -80,6 +83,8 @@ if TYPE_CHECKING:
     )
     from underdog.resample.smote import SMOTE as SMOTE
     from underdog.rng import RandomStreams as RandomStreams
+    from underdog.run.classifier import Classifier as Classifier, Prediction as Prediction, load as load
+    from underdog.run.export import export_onnx as export_onnx
     from underdog.train import (
         EpochRecord as EpochRecord,
         Evaluation as Evaluation,
@@ -97,6 +102,8 @@ _MODULES: dict[str, str] = {
     "augment": "Augment",
     "data.images": "ImageSet to_unit",
     "data.imbalance": "Imbalanced imbalance_ratio make_imbalance minority_share",
+    "data.inspect": "inspect_images",
+    "data.inspection": "Inspection",
     "data.prepare": "Division Prepared prepare",
     "data.reading": "Reading",
     "data.sources": "Source load_images",
@@ -110,6 +117,7 @@ _MODULES: dict[str, str] = {
     "errors": "InputError TrainingError UnderdogError",
     "hyper": "Hyperparameters",
     "learner": "Learner",
+    "loop.estimator": "AOSClassifier",
     "loop.online": "Tally perturb_batch",
     "loop.sampler": "BalancedSampler",
     "loop.snapshot": "Snapshot",
@@ -129,6 +137,8 @@ _MODULES: dict[str, str] = {
     "resample.random": "EqualUpdates RandomOverSampler RandomUnderSampler",
     "resample.smote": "SMOTE",
     "rng": "RandomStreams",
+    "run.classifier": "Classifier Prediction load",
+    "run.export": "export_onnx",
     "train": "EpochRecord Evaluation History Training evaluate fit iter_epochs",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}

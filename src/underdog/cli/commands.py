@@ -13,7 +13,11 @@ from typing import Any
 
 import torch
 
+from underdog.cli.data import data
+from underdog.cli.data_cache import chosen_cache
+from underdog.cli.export import export
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
+from underdog.cli.predict import predict
 from underdog.cli.progress import bar, duration, watching
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
@@ -50,18 +54,22 @@ def device(name: str) -> str:
     return name
 
 
-def read(options: Options) -> tuple[Source, float]:
-    """The source that the options name, and the seconds it took to read."""
-    begin = time.perf_counter()
-    reading = Reading(
+def reading_of(options: Options) -> Reading:
+    """How the options say that images are to be read."""
+    return Reading(
         size=options.size,
         resize=options.resize,
         skip_corrupt=options.skip_corrupt,
         groups=options.groups,
         allow_group_leak=options.allow_group_leak,
     )
+
+
+def read(options: Options) -> tuple[Source, float]:
+    """The source that the options name, and the seconds it took to read."""
+    begin = time.perf_counter()
     with bar(f"reading {options.source}", None, " images") as shown:
-        source = load_images(options.source, reading, shown.update)
+        source = load_images(options.source, reading_of(options), shown.update, chosen_cache(options))
     for note in source.notes:
         say(f"note: {note}")
     return source, time.perf_counter() - begin
@@ -269,4 +277,12 @@ def writable(output: Path) -> None:
         )
 
 
-COMMANDS: dict[str, Callable[[Options], None]] = {"demo": demo, "train": train, "compare": compare, "report": report}
+COMMANDS: dict[str, Callable[[Options], None]] = {
+    "demo": demo,
+    "train": train,
+    "compare": compare,
+    "report": report,
+    "predict": predict,
+    "export": export,
+    "data": data,
+}

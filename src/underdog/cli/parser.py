@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 from underdog import __version__
+from underdog.cli.data import add_data
+from underdog.cli.data_cache import cache_arguments
+from underdog.cli.export import add_export
+from underdog.cli.predict import add_predict
 from underdog.cli.training_options import add_training
 from underdog.cli.values import names, number, size, whole
 from underdog.names import DEVICES, METHODS, PRECISIONS, RESIZES, TARGET_PRECISION
 
-__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
+__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "add_device", "parser", "whole"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # the type has no public name
 
@@ -37,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    for add in (_demo, _train, _compare, _report):
+    for add in (_demo, _train, _compare, _report, add_data, add_predict, add_export):
         add(commands)
     return root
 
@@ -77,6 +81,7 @@ def _train(commands: Commands) -> None:
         "A killed run goes on where it was when the same command is given again.",
     )
     _data(command)
+    cache_arguments(command.add_argument_group("cache"))
     command.add_argument("--method", default="aos", metavar="NAME", help="one of the methods above (default: aos)")
     add_training(command)
     command.add_argument(
@@ -105,6 +110,7 @@ def _compare(commands: Commands) -> None:
         "Finished runs are never done again; a killed comparison goes on when the same command is given again.",
     )
     _data(command)
+    cache_arguments(command.add_argument_group("cache"))
     command.add_argument(
         "--methods", type=names, default=list(DEMO_METHODS), metavar="A,B,...",
         help=f"methods to compare (default: {','.join(DEMO_METHODS)})",
@@ -160,6 +166,7 @@ def _target(command: argparse.ArgumentParser) -> None:
 
 
 def _data(command: argparse.ArgumentParser) -> None:
+    """The arguments that say which images to use, and how."""
     group = command.add_argument_group("data")
     group.add_argument(
         "source", metavar="SOURCE",
@@ -204,11 +211,16 @@ def _data(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _machine(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("machine")
-    group.add_argument(
+def add_device(command: argparse._ActionsContainer) -> None:
+    """The option that says where to compute."""
+    command.add_argument(
         "--device", default="auto", help=f"{', '.join(DEVICES)} or cuda:N (default: auto, a GPU where there is one)"
     )
+
+
+def _machine(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("machine")
+    add_device(group)
     group.add_argument(
         "--precision", choices=PRECISIONS, default="float32",
         help="bfloat16 is faster on GPUs and on CPUs with AVX-512 (default: float32)",

@@ -80,20 +80,29 @@ class EpochSampler(Sampler[Shown]):
 
 
 class SnapshotLoader(DataLoader[Any]):
-    """A ``DataLoader`` that notices training on an epoch that was not announced."""
+    """A ``DataLoader`` that notices training on an epoch that was not announced.
+
+    Nothing happens, no epoch begins and no worker starts, before the first batch is asked for: frameworks make an
+    iterator early, before they say which epoch it is for.
+    """
 
     sampler: EpochSampler
 
     def __iter__(self) -> Any:
-        return self._watched(super().__iter__(), self.sampler.snapshot.fresh)
+        if not isinstance(self.sampler, EpochSampler):
+            raise InputError(
+                f"the loader's sampler was replaced by a {type(self.sampler).__name__}, which does not know what an epoch "
+                "shows (Lightning does so for overfit_batches, and on several devices): leave that setting away"
+            )
+        return self._watched(self.sampler.snapshot)
 
     def set_epoch(self, epoch: int) -> None:
         """The same as ``Snapshot.set_epoch``."""
         self.sampler.set_epoch(epoch)
 
-    def _watched(self, inner: Iterator[Any], fresh: bool) -> Iterator[Any]:
+    def _watched(self, snapshot: Snapshot) -> Iterator[Any]:
         """The batches, until the bound model is trained on an epoch that was trained on before."""
-        snapshot, trained = self.sampler.snapshot, list[bool]()
+        inner, fresh, trained = super().__iter__(), snapshot.fresh, list[bool]()
         announcements = snapshot.announcements
 
         def stepped(optimizer: Optimizer, args: object, kwargs: object) -> None:
@@ -113,6 +122,24 @@ class SnapshotLoader(DataLoader[Any]):
                     )
         finally:
             hook.remove()
+
+    # Lightning asks loaders for their state, and takes those that have none for ones that cannot go on within an epoch.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which epoch is shown; what it shows is the state of the ``Snapshot``."""
+        return {"epoch": self.sampler.snapshot.shown_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Check that the snapshot is back where it was.
+
+        Raises:
+            InputError: its own state was not loaded.
+        """
+        if state["epoch"] != (now := self.sampler.snapshot.shown_epoch):
+            raise InputError(
+                f"the loader's state is from within epoch {state['epoch']}, but its snapshot is in {now}: save and load the "
+                "snapshot's state too (in Lightning, underdog.loop.lightning.SnapshotCallback does)"
+            )
 
 
 class Snapshot:
@@ -237,6 +264,11 @@ class Snapshot:
     def __len__(self) -> int:
         """Examples in every epoch, right from the beginning."""
         return len(self.start)
+
+    @property
+    def shown_epoch(self) -> int | None:
+        """The number of the epoch in ``current``; None before the first."""
+        return self._begun
 
     @property
     def counts(self) -> tuple[int, ...]:

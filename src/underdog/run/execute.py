@@ -268,6 +268,11 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
             "test": None if split.test is None else dict(zip(classes, split.test.counts, strict=True)),
         },
         "image_shape": list(split.train.shape),
+        "reading": {
+            "size": list(split.train.shape[1:]),
+            "resize": source.reading.resize,
+            "channels": split.train.shape[0],
+        },
         "test": scores(history.test),
         "last_epoch_test": scores(history.last_epoch_test),
         "val": scores(history.val),
