@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from torch import Tensor, nn
 
 from underdog.data.images import ImageSet, to_unit
 from underdog.data.split import Split
+from underdog.distributed import DistributedLearner
 from underdog.epoch import Epoch
 from underdog.errors import InputError, TrainingError
 from underdog.learner import Learner, OptimizerRule, adam, seeded
 from underdog.method import Method
 from underdog.metrics import Metrics
+from underdog.ranks import ALONE, Ranks
 from underdog.rng import RandomStreams
 from underdog.validate import check_positive
 
@@ -160,6 +163,7 @@ class Training:
         seed: the run's seed, for shuffling, resampling and whatever the model draws.
         device, precision: see ``Learner``.
         progress: called with the number of images after every update.
+        ranks: the processes that train together, this one among them; each has all images, and its share of every batch.
     """
 
     model: nn.Module
@@ -170,13 +174,17 @@ class Training:
     device: torch.device | str = "cpu"
     precision: str = "float32"
     progress: Callable[[int], object] = lambda images: None
+    ranks: Ranks = ALONE
     records: list[EpochRecord] = field(default_factory=list, init=False)
     best_epoch: int = field(default=-1, init=False)
 
     def __post_init__(self) -> None:
         train, hyper = self.split.train, self.hyper
         self.rng = RandomStreams(self.seed)
-        self.learner = Learner(self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision)
+        kind = Learner if self.ranks.alone else partial(DistributedLearner, ranks=self.ranks)
+        self.learner: Learner = kind(
+            self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision
+        )
         self.val = replace(self.split.val, images=self.split.val.images.to(self.learner.device))
         self.first = Epoch.of(train, self.learner.device)
         self._try_network()
@@ -220,23 +228,27 @@ class Training:
         t, learner, seconds = len(self.records), self.learner, dict[str, float]()
         before = self.epoch
         try:
-            # The model may draw too (Dropout): its numbers depend on the seed and the epoch alone.
-            with seeded(self.rng.torch_seed("torch", t), learner.device):
+            # The model may draw too (Dropout): its numbers depend on the seed, the epoch and the rank alone.
+            own = [self.ranks.rank] if self.ranks.rank else []
+            with seeded(self.rng.torch_seed("torch", t, *own), learner.device):
                 learner.loss = self.method.loss(before.counts, t)
                 with self._timed("refresh", seconds):
                     self.epoch = self.method.resampler.refresh(before, t, learner, self.rng)
                 with self._timed("train", seconds):
-                    for x, y in self.epoch.batches(self.hyper.batch, self.rng("shuffle", t)):
+                    size, n = self.hyper.batch, len(self.epoch)
+                    batches = self.epoch.batches(size, self.rng("shuffle", t), self.ranks)
+                    for begin, (x, y) in zip(range(0, n, size), batches, strict=True):
                         learner.step(x, y)
-                        self.progress(len(y))
+                        self.progress(min(size, n - begin))
                     loss, images, updates = learner.flush()
             with self._timed("evaluate", seconds):
                 val = evaluate(learner, self.val).metrics
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
+            whose = "has one image" if self.ranks.alone else "has one image for a rank"
             raise TrainingError(
-                f"the last batch of an epoch of {len(self.epoch)} examples has one image, which this network's BatchNorm cannot "
+                f"the last batch of an epoch of {len(self.epoch)} examples {whose}, which this network's BatchNorm cannot "
                 f"take: choose another batch size than {self.hyper.batch}"
             ) from error
         except TrainingError as error:

@@ -12,12 +12,13 @@ import underdog
 ROOT = Path(underdog.__file__).parent
 #: From what depends on nothing to what depends on everything: a module imports from its own layer or earlier ones.
 LAYERS = [
-    ["underdog", "errors", "names", "validate", "rng"],
+    ["underdog", "errors", "names", "validate", "rng", "ranks"],
     ["metrics", "data"],
     ["epoch", "loss"],
     ["attack", "model"],
     ["resample"],
     ["method", "learner"],
+    ["distributed"],
     ["train"],
     ["loop"],
     ["run"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -23,8 +24,10 @@ from underdog.errors import InputError
 from underdog.loop.items import Augment, Items, Pixels, Shown, ShownItems, Signs, seeded
 from underdog.loop.labels import find_labels
 from underdog.loop.losses import LossLike, class_numbers
+from underdog.loop.sampler import check_world, share
 from underdog.loop.script import FEW, Objective, Script
 from underdog.loop.units import Channels, Units
+from underdog.ranks import Ranks
 from underdog.resample.base import Resampler
 from underdog.rng import RandomStreams
 
@@ -135,13 +138,15 @@ class Snapshot:
         mean, std: per channel, where the data set normalises its images.
         low, high: what the darkest and the brightest pixel are before normalisation.
         seed: any integer; decides everything that is drawn.
+        rank, world: the number of this process and how many there are. Each rank shows its share of one epoch, whose first
+            examples are repeated where ``world`` does not divide it, and alters its share of the images for all of them.
 
     Attributes:
         current: the ``Epoch`` that is shown, with ``altered_examples`` and ``zero_gradients``.
 
     Raises:
         InputError: labels that cannot be found, an iterable data set, one that augments at random, images outside
-            [low, high] or of several sizes.
+            [low, high] or of several sizes; a rank outside [0, world).
 
     *Source*: Algorithm 1 of the paper, by way of ``Epoch`` and the resamplers.
 
@@ -172,7 +177,10 @@ class Snapshot:
         low: float = 0.0,
         high: float = 1.0,
         seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
+        self.ranks = Ranks(rank, world)
         numbers = self._labels(dataset, labels)
         self.seed, self.rng, self.resampler, self.augment = seed, RandomStreams(seed), resampler, augment
         self.items = Items(dataset, Units.of(mean, std, low, high), image)
@@ -235,8 +243,8 @@ class Snapshot:
         return partial(_as_written, like=one_hot)
 
     def __len__(self) -> int:
-        """Examples in every epoch, right from the beginning."""
-        return len(self.start)
+        """Examples that this rank shows in every epoch, right from the beginning."""
+        return math.ceil(len(self.start) / self.ranks.world)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -257,8 +265,12 @@ class Snapshot:
 
         Returns:
             itself. A loss that changes by epoch is bound again before the epoch.
+
+        Raises:
+            InputError: a process group or DistributedDataParallel model of another number of processes than ``world``.
         """
-        self.script = Script(model, loss, objective, self.items.units, self.targets)
+        self.ranks.check(model)
+        self.script = Script(model, loss, objective, self.items.units, self.targets, self.ranks)
         return self
 
     def loader(self, batch_size: int = 1, **settings: Any) -> SnapshotLoader:
@@ -308,30 +320,36 @@ class Snapshot:
             raise InputError(
                 "bind(model, loss) must be called before the loader is iterated: images are altered against it"
             )
-        if self.script.is_new:
-            classes = np.unique(self.first.labels, return_index=True)[1][:FEW]
-            y = self.targets(torch.from_numpy(self.first.labels[classes]))
-            self.script.look_at(self.first.unit(classes), y)
         t = self._due
-        if t is None:
+        if t is None or t == self._begun:
+            self._first_look(self.script)
             return -1 if self._begun is None else self._begun
-        if t != self._begun:
-            before = self.current if self._begun is None or t > self._begun else self.start
+        with self.ranks.together():
+            self._first_look(self.script)
+        before = self.current if self._begun is None or t > self._begun else self.start
+        # Buffers drift apart: BatchNorm sees other batches on every rank.
+        with self.ranks.first_buffers(self.script.model):
             epoch = self.resampler.refresh(before, t, self.script, self.rng)
-            if len(epoch) != len(self.start):
-                raise InputError(
-                    f"the resampler changes the epoch's length from {len(self.start)} to {len(epoch)}, which loaders and "
-                    "schedules are built on: use one that keeps it, or underdog.fit"
-                )
-            self.current, self._begun = epoch, t
+        if len(epoch) != len(self.start):
+            raise InputError(
+                f"the resampler changes the epoch's length from {len(self.start)} to {len(epoch)}, which loaders and "
+                "schedules are built on: use one that keeps it, or underdog.fit"
+            )
+        self.current, self._begun = epoch, t
         return t
 
+    def _first_look(self, script: Script) -> None:
+        """At one image of each class: what is wrong with a new network or its loss shows before training."""
+        if script.is_new:
+            rows = np.unique(self.first.labels, return_index=True)[1][:FEW]
+            script.look_at(self.first.unit(rows), self.targets(torch.from_numpy(self.first.labels[rows])))
+
     def walk(self) -> Iterator[Shown]:
-        """The epoch's examples in the order of ``Epoch.batches``."""
+        """This rank's examples in the order of ``Epoch.batches``."""
         t = self._begin()
         # A look before the interrupted epoch is announced again shows it whole.
         epoch, begin = self.current, 0 if self._due is None else self._resume
-        order = self.rng("shuffle", t).permutation(len(epoch))[begin:]
+        order = share(self.rng("shuffle", t).permutation(len(epoch)), self.ranks.rank, self.ranks.world)[begin:]
         for position, row, origin in zip(order, epoch.index[order], epoch.origin[epoch.index[order]], strict=True):
             altered = epoch.altered if row != origin else None
             change = None if altered is None else _change(altered, int(row) - epoch.originals)
@@ -343,8 +361,9 @@ class Snapshot:
         """Everything needed to go on as if nothing had happened, beside the script's own model and optimiser.
 
         Args:
-            seen: in the middle of an epoch, how many of its examples were trained on; the loader itself cannot know,
-                since workers read ahead. The resumed epoch is announced with its own number and shows the rest.
+            seen: in the middle of an epoch, how many of its examples this rank has trained on; the loader itself cannot
+                know, since workers read ahead. The resumed epoch is announced with its own number and shows the rest.
+                One rank's state serves all ranks.
         """
         return {
             "seed": self.seed,
@@ -352,6 +371,7 @@ class Snapshot:
             "labels": self._fingerprint(),
             "epoch": self._begun,
             "seen": int(seen),
+            "world": self.ranks.world,
             "notes": list(self.current.notes),
             "shown": self.current.state(),
         }
@@ -363,7 +383,7 @@ class Snapshot:
         """Put back what ``state_dict`` returned; then announce the next epoch, or the one that was interrupted.
 
         Raises:
-            InputError: the state of another data set or seed.
+            InputError: the state of another data set or seed, or, within an epoch, of another number of ranks.
         """
         if state["images"] != len(self.first.images):
             raise InputError(
@@ -374,6 +394,7 @@ class Snapshot:
             raise InputError("the state is of a data set with other labels, or in another order")
         if state["seed"] != self.seed:
             raise InputError(f"the state is of seed {state['seed']}, not {self.seed}")
+        check_world(state, self.ranks.world)
         self.current = self.first.restored(state["shown"], tuple(state["notes"]))
         self._begun, self._resume = state["epoch"], int(state["seen"])
         self._due, self.fresh = None, False
