@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from underdog.data.reading import Reading as Reading
     from underdog.data.sources import Source as Source, load_images as load_images
     from underdog.data.split import Split as Split, folds as folds, hold_out as hold_out
+    from underdog.decision.answers import Answers as Answers, read_predictions as read_predictions
+    from underdog.decision.bootstrap import (
+        Bootstrap as Bootstrap,
+        Interval as Interval,
+        paired_bootstrap as paired_bootstrap,
+    )
+    from underdog.decision.figures import decision_report as decision_report
+    from underdog.decision.replicates import Judged as Judged
+    from underdog.decision.rule import DecisionRule as DecisionRule
     from underdog.epoch import Epoch as Epoch
     from underdog.errors import (
         InputError as InputError,
@@ -87,6 +96,11 @@ _MODULES: dict[str, str] = {
     "data.reading": "Reading",
     "data.sources": "Source load_images",
     "data.split": "Split folds hold_out",
+    "decision.answers": "Answers read_predictions",
+    "decision.bootstrap": "Bootstrap Interval paired_bootstrap",
+    "decision.figures": "decision_report",
+    "decision.replicates": "Judged",
+    "decision.rule": "DecisionRule",
     "epoch": "Epoch",
     "errors": "InputError TrainingError UnderdogError",
     "learner": "Learner",

@@ -38,17 +38,18 @@ class DistributedLearner(Learner):
         self.ranks = ranks
         ranks.copy_first([*self.model.parameters(), *self.model.buffers()])  # somebody's factory may not obey the seed
 
-    def step(self, x: Tensor, y: Tensor) -> None:
-        """One update by the mean loss of the ranks' images together; (0, C, H, W) where this one's share is empty."""
-        self.optimizer.zero_grad(set_to_none=True)
+    def _backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Give every parameter the gradient of the mean loss of the ranks' images together.
+
+        ``x`` is (0, C, H, W) where this rank's share of the batch is empty, which joins all the same.
+        """
+        total = self._total.new_zeros(())
         if len(y):
             loss = self.loss(self._forward(x), y).sum()
             loss.backward()  # type: ignore[no-untyped-call]
-            self._total += loss.detach()
+            total = loss.detach()
         self._average(len(y))
-        self.optimizer.step()
-        self._images += len(y)
-        self._steps += 1
+        return total
 
     def _average(self, images: int) -> None:
         """From the gradient of the sum over this rank's images to that of the mean over all ranks' images."""

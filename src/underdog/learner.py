@@ -133,14 +133,18 @@ class Learner:
 
     def step(self, x: Tensor, y: Tensor) -> None:
         """One update by the mean loss of (B, C, H, W) images in [0, 1] and (B,) labels."""
-        loss = self.loss(self._forward(x), y).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
         # Summed on the device: asking for the value here would wait for it in every step.
-        self._total += loss.detach() * len(y)
+        self._total += self._backward(x, y)
+        self.optimizer.step()
         self._images += len(y)
         self._steps += 1
+
+    def _backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Give every parameter the gradient of the mean loss; the sum of these images' losses."""
+        loss = self.loss(self._forward(x), y).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach() * len(y)
 
     def flush(self, check: bool = True) -> tuple[float, int, int]:
         """Mean loss, images and updates since the last call; waits for the device.

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["ALTERING", "BUDGETS", "DEVICES", "EPS_GRID", "METHODS", "MODELS", "OVERSAMPLING", "PRECISIONS"]
+__all__ = [
+    "ALTERING",
+    "BUDGETS",
+    "DEVICES",
+    "EPS_GRID",
+    "METHODS",
+    "MODELS",
+    "OVERSAMPLING",
+    "PRECISIONS",
+    "RESIZES",
+    "TARGET_PRECISION",
+]
 
 METHODS: dict[str, str] = {
     "baseline": "the images as they are",
@@ -26,9 +37,19 @@ BUDGETS: dict[str, str] = {
 #: Methods whose epochs have random oversampling's length, to whom both budgets are one.
 OVERSAMPLING: tuple[str, ...] = ("ros", "smote", "noise", "aos")
 
+#: How images are brought to a size.
+RESIZES: dict[str, str] = {
+    "crop": "fill it and cut the overhang",
+    "pad": "fit into it and add black",
+    "squash": "change the proportions",
+}
+
 MODELS: tuple[str, ...] = ("paper", "resnet20", "resnet32")
 PRECISIONS: tuple[str, ...] = ("float32", "bfloat16")
 DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
 
 #: What eps is chosen from on validation where it is not given, in 1/255.
 EPS_GRID: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
+
+#: The precision that a class's threshold has to reach on validation.
+TARGET_PRECISION = 0.8

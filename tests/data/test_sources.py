@@ -147,6 +147,15 @@ def test_no_member_of_an_archive_is_ever_written(
 P = np.random.default_rng(0).integers(0, 256, (16, 16, 4), dtype=np.uint8)
 WORDS = np.random.default_rng(0).integers(0, 65536, (16, 16), dtype=np.uint16)
 PALETTE = Image.fromarray(P[..., :3]).quantize(16)
+OPACITY = np.array([0, 99, *([255] * 254)])
+
+
+def on_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    a = alpha[..., None] if colours.ndim == 3 else alpha
+    return np.rint((colours.astype(float) * a + 255.0 * (255.0 - a)) / 255).astype(np.uint8)
+
+
+SEEN = on_white(np.asarray(PALETTE.convert("RGB")), OPACITY[np.asarray(PALETTE)])
 KINDS: dict[str, tuple[Image.Image, str, dict[str, Any], np.ndarray]] = {
     "grey": (Image.fromarray(P[..., 0]), "PNG", {}, P[..., 0]),
     "rgb": (Image.fromarray(P[..., :3]), "PNG", {}, P[..., :3]),
@@ -157,10 +166,10 @@ KINDS: dict[str, tuple[Image.Image, str, dict[str, Any], np.ndarray]] = {
     "16 bits": (Image.fromarray(WORDS), "PNG", {}, (WORDS >> 8).astype(np.uint8)),
     "16 bits, tiff": (Image.fromarray(WORDS), "TIFF", {}, (WORDS >> 8).astype(np.uint8)),
     "1 bit": (Image.fromarray(P[..., 0] > 127), "PNG", {}, np.where(P[..., 0] > 127, 255, 0).astype(np.uint8)),
-    "grey with alpha": (Image.fromarray(P[..., :2]), "PNG", {}, P[..., 0]),
-    "rgb with alpha": (Image.fromarray(P), "PNG", {}, P[..., :3]),
+    "grey with alpha": (Image.fromarray(P[..., :2]), "PNG", {}, on_white(P[..., 0], P[..., 1])),
+    "rgb with alpha": (Image.fromarray(P), "PNG", {}, on_white(P[..., :3], P[..., 3])),
     "palette": (PALETTE, "PNG", {}, np.asarray(PALETTE.convert("RGB"))),
-    "palette with alpha": (PALETTE, "PNG", {"transparency": bytes([0, 99])}, np.asarray(PALETTE.convert("RGB"))),
+    "palette with alpha": (PALETTE, "PNG", {"transparency": bytes([0, 99])}, SEEN),
     "gif": (PALETTE, "GIF", {}, np.asarray(PALETTE.convert("RGB"))),
 }
 

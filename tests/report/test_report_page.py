@@ -179,4 +179,4 @@ def test_real_runs(tmp_path: Path) -> None:
     text, page = page_of([tmp_path / spec.id], tmp_path / "report.html")
     check(text, page)
     assert f"macro-F1 of {result['test']['macro_f1']:.3f}" in text
-    assert len(page.all("img")) == 3 * 8
+    assert len(page.all("img")) == 3 * 8 + len(result["decision"]["errors"])

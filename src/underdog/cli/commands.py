@@ -17,8 +17,9 @@ from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.progress import bar, duration, watching
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
+from underdog.decision.rule import check_target
 from underdog.errors import InputError, unknown
-from underdog.names import ALTERING, DEVICES, METHODS
+from underdog.names import ALTERING, DEVICES, METHODS, TARGET_PRECISION
 from underdog.report.summary import eps_text
 from underdog.report.tables import text_table
 from underdog.run.compare import comparison, plan
@@ -51,7 +52,13 @@ def device(name: str) -> str:
 def read(options: Options) -> tuple[Source, float]:
     """The source that the options name, and the seconds it took to read."""
     begin = time.perf_counter()
-    reading = Reading(options.size, options.skip_corrupt, options.groups, options.allow_group_leak)
+    reading = Reading(
+        size=options.size,
+        resize=options.resize,
+        skip_corrupt=options.skip_corrupt,
+        groups=options.groups,
+        allow_group_leak=options.allow_group_leak,
+    )
     with bar(f"reading {options.source}", None, " images") as shown:
         source = load_images(options.source, reading, shown.update)
     for note in source.notes:
@@ -88,14 +95,16 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
     )
 
 
-def one(spec: RunSpec, source: Source, out: Path, on: str, seconds: float) -> dict[str, Any]:
+def one(
+    spec: RunSpec, source: Source, out: Path, on: str, seconds: float, target: float = TARGET_PRECISION
+) -> dict[str, Any]:
     """Carry out a run and say a line about it."""
     name = f"{spec.method} seed {spec.seed}" if not spec.tuning else f"eps {eps_text(spec.eps or 0)}"
     if finished(out / spec.id, spec):
         say(f"{name}: finished before")
         return execute(spec, source, out, on)  # which only tidies up
     with watching(name, spec.epochs) as watcher:
-        result = execute(spec, source, out, on, watcher, seconds)
+        result = execute(spec, source, out, on, watcher, seconds, target)
     scores = result["test"] or result["val"]
     say(
         f"{name}: macro-F1 {scores['macro_f1']:.4f}, G-mean {scores['g_mean']:.4f} on {'test' if result['test'] else 'validation'} "
@@ -128,10 +137,11 @@ def with_eps(
 
 def train(options: Options) -> None:
     on = device(options.device)
+    check_target(options.target_precision)
     # Before the source is read, which may take long: a wrong setting fails at once.
     early = replace(spec_of(options, options.method, ""), seed=options.seed, data_seed=options.data_seed)
     source, seconds = read(options)
-    run = partial(one, on=on, seconds=seconds)
+    run = partial(one, on=on, seconds=seconds, target=options.target_precision)
     spec = replace(early, data=source.fingerprint)
     for note in split_of(spec, source).notes:
         say(f"note: {note}")
@@ -155,6 +165,7 @@ def text_recalls(result: dict[str, Any]) -> str:
 def compare(options: Options) -> None:
     on = device(options.device)
     check_positive("seeds", options.seeds, whole=True)
+    check_target(options.target_precision)
     for method in options.methods:
         if method not in METHODS:
             raise unknown("method", method, METHODS)
@@ -175,15 +186,16 @@ def compare(options: Options) -> None:
         options.out,
         options.output,
         on,
+        options.target_precision,
     )
 
 
 def run_all(
     base: RunSpec, source: Source, seconds: float, methods: Sequence[str], seeds: int, data_seed: int | None, budget: str,
-    out: Path, output: Path, on: str,
+    out: Path, output: Path, on: str, target: float = TARGET_PRECISION,
 ) -> None:  # fmt: skip
     """Every method with every seed, a table, and a report."""
-    run = partial(one, on=on, seconds=seconds)
+    run = partial(one, on=on, seconds=seconds, target=target)
     searched = base.eps is None and base.method in ALTERING
     if searched and all(finished(out / "tuning" / s.id, s) for s in tuning_specs(base)):
         base, searched = with_eps(base, source, out, run, on), False
@@ -200,7 +212,7 @@ def run_all(
     specs = comparison(base, methods, seeds, data_seed, budget)
     results = [run(spec, source, out) for spec in specs]
     say("\n" + text_table(results) + "\n")
-    page([out / spec.id for spec in specs], output)
+    page([out / spec.id for spec in specs], output, target)
 
 
 def demo(options: Options) -> None:
@@ -218,21 +230,25 @@ def demo(options: Options) -> None:
 
 
 def report(options: Options) -> None:
+    if options.target_precision is not None:
+        check_target(options.target_precision)
     writable(options.output)
     folders = sorted(path.parent for path in options.runs.glob("*/result.json"))
     if (options.runs / "result.json").exists():
         folders = [options.runs]
     if not folders:
         raise InputError(f"{options.runs} has no finished run (a folder with result.json)")
-    page(folders, options.output)
+    if decisions := page(folders, options.output, options.target_precision):
+        say("\n" + decisions)
 
 
-def page(folders: Sequence[Path], output: Path) -> None:
-    """Write a report."""
+def page(folders: Sequence[Path], output: Path, target: float | None = None) -> str:
+    """Write a report; what it says of a decision, as text."""
     from underdog.report import write_report  # noqa: PLC0415  (matplotlib takes a while to import)
 
-    write_report(folders, output)
+    decisions = write_report(folders, output, target)
     say(f"report: {output}")
+    return decisions
 
 
 def writable(output: Path) -> None:

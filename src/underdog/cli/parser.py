@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from underdog import __version__
-from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS
+from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS, RESIZES, TARGET_PRECISION
 
 __all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
 
@@ -119,6 +119,7 @@ def _train(commands: Commands) -> None:
     command.add_argument(
         "--data-seed", type=whole, default=0, help="seed of validation part and imbalance (default: 0)"
     )
+    _target(command)
     _out(command, "runs")
     _machine(command)
 
@@ -154,6 +155,7 @@ def _compare(commands: Commands) -> None:
         "--data-seed", type=whole, metavar="SEED",
         help="one seed for the data of all runs (default: each seed draws its own validation part and imbalance)",
     )  # fmt: skip
+    _target(command)
     _out(command, "runs", report="report.html")
     _machine(command)
 
@@ -164,9 +166,13 @@ def _report(commands: Commands) -> None:
         "report",
         help="a page on runs that are finished",
         description="Write one self-contained HTML page on the finished runs in a folder.",
-        epilog="example:\n  underdog report runs/ -o report.html",
+        epilog="examples:\n  underdog report runs/ -o report.html\n  underdog report runs/ --target-precision 0.9",
     )
     command.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
+    command.add_argument(
+        "--target-precision", type=number, metavar="P",
+        help=f"thresholds and recalls at this precision, in (0, 1] (default: that of the runs, or {TARGET_PRECISION})",
+    )  # fmt: skip
     command.add_argument(
         "-o",
         "--output",
@@ -177,6 +183,14 @@ def _report(commands: Commands) -> None:
     )
 
 
+def _target(command: argparse.ArgumentParser) -> None:
+    command.add_argument_group("decision").add_argument(
+        "--target-precision", type=number, default=TARGET_PRECISION, metavar="P",
+        help="precision in (0, 1] that the threshold of each class has to reach on validation images "
+        f"(default: {TARGET_PRECISION}); runs that are finished keep theirs",
+    )  # fmt: skip
+
+
 def _data(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("data")
     group.add_argument(
@@ -184,9 +198,11 @@ def _data(command: argparse.ArgumentParser) -> None:
         help="a folder or archive (.zip, .tar, .tar.xz, ...) of class folders, with or without train/, val/ and test/; one of "
         "MNIST-style idx files; or 'digits'",
     )  # fmt: skip
+    group.add_argument("--size", type=size, metavar="S|WxH", help="bring images to this size")
     group.add_argument(
-        "--size", type=size, metavar="S|WxH", help="bring images to this size (fill, then cut the overhang)"
-    )
+        "--resize", choices=RESIZES, default="crop",
+        help="where its shape differs: " + "; ".join(f"{name}: {text}" for name, text in RESIZES.items()) + " (default: crop)",
+    )  # fmt: skip
     group.add_argument(
         "--groups", metavar="FILE.csv:IMAGE,GROUP",
         help="a table, on disk or in the source, and its columns that name images and what belongs together (a patient, a "

@@ -5,22 +5,26 @@ from __future__ import annotations
 import io
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from underdog.data.archive import Member
-from underdog.data.reading import Progress, Reading, Size
+from underdog.data.reading import Progress, Reading
 from underdog.errors import InputError
 
-__all__ = ["Decoded", "decode"]
+__all__ = ["Decoded", "decode", "decode_image", "decoding", "resized"]
 
 #: Images of different sizes, or larger than this, need a size to be brought to.
 LARGEST = 256
+#: Pixels of an image that is decoded, at most: 8192 x 8192. A file of a few kilobytes can claim any number.
+MOST_PIXELS = 2**26
 #: Encoded images waiting to be decoded, at most.
 WAITING = 512
 
@@ -30,93 +34,129 @@ class Decoded:
     """Images of one size.
 
     Attributes:
-        pixels: (M, C, H, W) uint8, C = 1 where all are grey and 3 where one is not.
+        pixels: (M, C, H, W) uint8, C = 1 where all are grey and 3 where one is not, in the order of their paths.
         kept: (M,) their positions among the files.
-        corrupt: paths of the files that could not be decoded.
+        corrupt: paths of the files that could not be decoded, with the reason.
     """
 
     pixels: npt.NDArray[np.uint8]
     kept: npt.NDArray[np.int64]
-    corrupt: tuple[str, ...]
+    corrupt: dict[str, str]
 
 
 def decode(members: Sequence[Member], reading: Reading, progress: Progress) -> Decoded:
-    """The pixels of every file, in the order of the files.
+    """The pixels of every file.
 
     Raises:
         InputError: a corrupt file (unless they are to be skipped), nothing else than corrupt files, or sizes that differ
             or are too large without a size to bring them to.
     """
-    decoded: list[npt.NDArray[np.uint8] | None] = []
-    kept: list[int] = []
-    corrupt: list[str] = []
-    shapes = Counter[tuple[int, int]]()
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        # Here and not in the threads, which share one list of filters.
-        warnings.simplefilter("ignore", UserWarning)  # about damaged EXIF data and the like
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    decoded: dict[int, npt.NDArray[np.uint8]] = {}
+    corrupt: dict[str, str] = {}
+    shapes = Counter[tuple[int, ...]]()
+    with decoding(), ThreadPoolExecutor() as pool:
         for at in range(0, len(members), WAITING):
             part = members[at : at + WAITING]
             # Read here, in the archive's order; decode there, where Pillow lets go of the interpreter.
-            results = pool.map(lambda data: _pixels(data, reading.size), [m.read() for m in part])
+            results = pool.map(partial(decode_image, reading=reading), [m.read() for m in part])
             for n, result in enumerate(results, at):
                 if isinstance(result, str):
-                    if not reading.skip_corrupt:
-                        raise InputError(
-                            f"{members[n].path} cannot be decoded: {result} (--skip-corrupt leaves such files out)"
-                        )
-                    corrupt.append(str(members[n].path))
+                    corrupt[str(members[n].path)] = result
+                    check_corrupt(corrupt, reading)
                 else:
-                    decoded.append(result)
-                    kept.append(n)
-                    shapes[result.shape[1], result.shape[0]] += 1
+                    decoded[n] = result
+                    shapes[result.shape[:2]] += 1
             _check_sizes(shapes)  # now, and not after a million photographs have filled the memory
             progress(len(part))
-    if not kept:
+    if not decoded:
         raise InputError(f"none of the {len(members)} images can be decoded")
-    return Decoded(_stacked(decoded), np.array(kept), tuple(corrupt))
+    kept = sorted(decoded, key=lambda n: members[n].path)
+    return Decoded(_stacked(decoded, kept), np.array(kept), corrupt)
 
 
-def _check_sizes(shapes: Counter[tuple[int, int]]) -> None:
+def check_corrupt(corrupt: dict[str, str], reading: Reading) -> None:
+    """Refuse a file that cannot be decoded, unless such files are to be skipped."""
+    if corrupt and not reading.skip_corrupt:
+        path, reason = next(iter(corrupt.items()))
+        raise InputError(f"{path} cannot be decoded: {reason} (--skip-corrupt leaves such files out)")
+
+
+def _check_sizes(shapes: Counter[tuple[int, ...]]) -> None:
     if len(shapes) > 1 or (shapes and max(max(shapes)) > LARGEST):
-        most = ", ".join(f"{w}x{h} ({n})" for (w, h), n in shapes.most_common(3))
+        most = ", ".join(f"{w}x{h} ({n})" for (h, w), n in shapes.most_common(3))
         raise InputError(
             f"images differ in size or exceed {LARGEST} pixels, such as {most}: "
             "say which size to bring them to, such as --size 64"
         )
 
 
-def _stacked(images: list[npt.NDArray[np.uint8] | None]) -> npt.NDArray[np.uint8]:
-    """(H, W) and (H, W, 3) as one (M, C, H, W); the list is emptied, so that the images are in memory once."""
-    first = images[0]
-    assert first is not None
-    channels = 3 if any(p is not None and p.ndim == 3 for p in images) else 1
-    own = np.empty((len(images), channels, *first.shape[:2]), np.uint8)
-    for row, pixels in enumerate(images):
-        images[row] = None
-        if pixels is not None:
-            own[row] = np.moveaxis(pixels, 2, 0) if pixels.ndim == 3 else pixels
+def _stacked(images: dict[int, npt.NDArray[np.uint8]], order: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """(H, W) and (H, W, 3) as one (M, C, H, W); the images are taken out, so that they are in memory once."""
+    channels = max(3 if p.ndim == 3 else 1 for p in images.values())
+    own = np.empty((len(order), channels, *images[order[0]].shape[:2]), np.uint8)
+    for row, n in enumerate(order):
+        pixels = images.pop(n)
+        own[row] = np.moveaxis(pixels, 2, 0) if pixels.ndim == 3 else pixels
     return own
 
 
-def _pixels(data: bytes, size: Size | None) -> npt.NDArray[np.uint8] | str:
-    """An encoded image as uint8 (H, W) or (H, W, 3), upright; or why there is none."""
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Pillow's warnings as they are needed here: for around ``decode_image``, outside of any threads that call it."""
+    with warnings.catch_warnings():  # not in the threads, which share one list of filters
+        warnings.simplefilter("ignore", UserWarning)  # about damaged EXIF data and the like
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def decode_image(data: bytes, reading: Reading) -> npt.NDArray[np.uint8] | str:
+    """An encoded image as uint8 (H, W) where it is grey and (H, W, 3) where it is not, upright; or why there is none.
+
+    Transparent images stand on white, 16 bits become the upper eight. Images that are animated, have several pages
+    or more than 2^26 pixels are refused before any pixel is decoded.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            # For a JPEG, decode no more than twice the size that is wanted.
-            if size is not None:
-                image.draft(None, (2 * size[1], 2 * size[0]))
+            if refusal := _refusal(image):
+                return refusal
+            if reading.size is not None:  # of a JPEG, decode no more than twice the size that is wanted
+                image.draft(None, (2 * reading.size[1], 2 * reading.size[0]))
             image.load()
             kind, upright = image.format, ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16") or (upright.mode == "I" and kind == "PNG"):
-            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
-        elif upright.mode in ("I", "F"):
+        if upright.mode in ("I", "F") and not (upright.mode == "I" and kind == "PNG"):
             return "32-bit pixels of unknown range"
-        if upright.mode == "P" and "transparency" in upright.info:
-            upright = upright.convert("RGBA")
-        upright = upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB")
-        if size is not None:
-            upright = ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC)
-        return np.asarray(upright)
+        return np.asarray(resized(_plain(upright), reading))
     except Exception as error:  # foreign bytes make decoders fail in any way, and each has the same consequence
         return str(error) or type(error).__name__
+
+
+def _refusal(image: Image.Image) -> str:
+    """Why an image is not to be decoded, from its header alone."""
+    if image.width * image.height > MOST_PIXELS:
+        return f"{image.width}x{image.height} pixels are more than the {MOST_PIXELS:,} that are decoded"
+    # Cameras append a preview to a JPEG, which is then called MPO: the first picture is the photograph.
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    return f"{frames} frames or pages, of which none is the image" if frames > 1 else ""
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Any image as eight bits of grey, or of red, green and blue."""
+    if image.mode.startswith("I"):  # 16 bits
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    kind = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    if not image.has_transparency_data:
+        return image.convert(kind)
+    alpha = image.convert("RGBA")
+    white = Image.new(kind, image.size, "white")
+    white.paste(alpha.convert(kind), mask=alpha.getchannel("A"))
+    return white
+
+
+def resized(image: Image.Image, reading: Reading) -> Image.Image:
+    """An image brought to the size that is asked for, if any."""
+    if reading.size is None:
+        return image
+    size, bicubic = reading.size[::-1], Image.Resampling.BICUBIC
+    if reading.resize == "pad":
+        return ImageOps.pad(image, size, bicubic)
+    return image.resize(size, bicubic) if reading.resize == "squash" else ImageOps.fit(image, size, bicubic)

@@ -9,11 +9,12 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from underdog.data.archive import Member
+from underdog.data.decode import resized
 from underdog.data.images import ImageSet
-from underdog.data.reading import Size
+from underdog.data.reading import Reading
 from underdog.errors import InputError
 
 __all__ = ["idx_name", "read_idx"]
@@ -30,7 +31,7 @@ def idx_name(path: PurePosixPath) -> str | None:
     return name if any(name in pair for pair in IDX.values()) else None
 
 
-def read_idx(name: str, members: list[Member], size: Size | None) -> dict[str, ImageSet]:
+def read_idx(name: str, members: list[Member], reading: Reading) -> dict[str, ImageSet]:
     """The images of every part that is there."""
     files = {found: m for m in members if (found := idx_name(m.path))}
     for expected in IDX["train"] + (IDX["test"] if files.keys() & set(IDX["test"]) else ()):
@@ -44,8 +45,8 @@ def read_idx(name: str, members: list[Member], size: Size | None) -> dict[str, I
             pixels, y = arrays[images], arrays[labels].astype(np.int64)
             if pixels.ndim != 3 or y.ndim != 1 or len(pixels) != len(y):
                 raise InputError(f"source {name!r}: {images} and {labels} do not describe the same images")
-            if size is not None:
-                pixels = np.stack([np.asarray(ImageOps.fit(Image.fromarray(p), size[::-1])) for p in pixels])
+            if reading.size is not None:
+                pixels = np.stack([np.asarray(resized(Image.fromarray(p), reading)) for p in pixels])
             parts[part] = torch.from_numpy(pixels)[:, None], torch.from_numpy(y)
     if not all(len(y) for _, y in parts.values()):
         raise InputError(f"source {name!r} has idx files with no image in them")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from underdog.errors import unknown
+from underdog.names import RESIZES
+
 __all__ = ["Progress", "Reading", "Size"]
 
 #: (height, width) in pixels.
@@ -14,23 +17,33 @@ Size = tuple[int, int]
 Progress = Callable[[int], object]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """How images are to be read: what comes out depends on this and on the files alone.
 
     Args:
-        size: (height, width) to bring images to: resized to fill it, the overhang cut off evenly. Needed
-            where sizes differ or exceed 256; digits are enlarged to 16x16 without.
+        size: (height, width) to bring images to. Needed where sizes differ or exceed 256; digits are enlarged
+            to 16x16 without.
+        resize: how to do so where the shape differs: "crop" fills the size and cuts the overhang off evenly, "pad"
+            fits into it and adds black on both sides, "squash" changes the proportions.
         skip_corrupt: leave out files that cannot be decoded, and count them in the notes.
         groups: "FILE.csv:IMAGE,GROUP", the table on disk or in the source whose column GROUP says what images
             belong together (a patient, a lesion, a video).
         allow_group_leak: accept groups that are in several of the source's own parts, and note it.
+
+    Raises:
+        InputError: no such way to resize.
 
     >>> Reading(size=(48, 64)).skip_corrupt
     False
     """
 
     size: Size | None = None
+    resize: str = "crop"
     skip_corrupt: bool = False
     groups: str | None = None
     allow_group_leak: bool = False
+
+    def __post_init__(self) -> None:
+        if self.resize not in RESIZES:
+            raise unknown("resize", self.resize, RESIZES)

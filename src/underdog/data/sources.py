@@ -70,7 +70,7 @@ def load_images(source: str | Path, reading: Reading | None = None, progress: Pr
     path = existing(source)
     with open_members(path) as members:
         if any(idx_name(m.path) for m in members):
-            parts = read_idx(path.name, members, reading.size)
+            parts = read_idx(path.name, members, reading)
             found = Source(path.name, parts["train"], test=parts.get("test"))
         else:
             found = _decoded(list_images(path.name, members, reading), reading, progress)
@@ -97,19 +97,20 @@ def _decoded(listing: Listing, reading: Reading, progress: Progress) -> Source:
     decoded = decode([f.member for f in files], reading, progress)
     notes = listing.notes
     if decoded.corrupt:
-        some = ", ".join(decoded.corrupt[:5]) + (" ..." if len(decoded.corrupt) > 5 else "")
+        some = ", ".join(list(decoded.corrupt)[:5]) + (" ..." if len(decoded.corrupt) > 5 else "")
         notes = (*notes, f"{len(decoded.corrupt)} corrupt files were left out: {some}")
-    labels = np.array([classes.index(files[n].label) for n in decoded.kept])
 
     def collect(part: str) -> ImageSet | None:
         rows = [row for row, n in enumerate(decoded.kept) if files[n].part == part]
         if not rows:
             return None
-        own = sorted(rows, key=lambda row: files[decoded.kept[row]].member.path)
-        of = [files[decoded.kept[row]] for row in own]
+        of = [files[decoded.kept[row]] for row in rows]
+        # Most often they lie side by side: a view, which copies nothing.
+        pixels = decoded.pixels[rows[0] : rows[-1] + 1] if rows[-1] - rows[0] < len(rows) else decoded.pixels[rows]
+        labels = torch.tensor([classes.index(f.label) for f in of])
         groups = np.array([f.group for f in of]) if reading.groups else None
         items = np.array([str(f.member.path) for f in of])
-        return ImageSet(torch.from_numpy(decoded.pixels[own]), torch.from_numpy(labels[own]), classes, groups, items)
+        return ImageSet(torch.from_numpy(pixels), labels, classes, groups, items)
 
     train = collect("train") or collect("")
     if train is None:

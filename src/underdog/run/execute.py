@@ -24,11 +24,14 @@ from underdog.data.images import ImageSet
 from underdog.data.prepare import prepare
 from underdog.data.sources import Source
 from underdog.data.split import Split
+from underdog.decision.rule import check_target
 from underdog.errors import InputError, TrainingError
 from underdog.method import named_method
 from underdog.model import model_factory
 from underdog.model.normalize import normalized
+from underdog.names import TARGET_PRECISION
 from underdog.rng import RandomStreams
+from underdog.run.decide import save_decision
 from underdog.run.files import read_json, write_atomic, write_json, write_tensors
 from underdog.run.gallery import save_gallery
 from underdog.run.spec import RunSpec
@@ -115,12 +118,14 @@ def execute(
     device: str = "cpu",
     watcher: Watcher | None = None,
     data_seconds: float = 0,
+    target_precision: float = TARGET_PRECISION,
 ) -> dict[str, Any]:
     """Do a run, or what is left of it, and return its result.
 
     The folder ``out / spec.id`` gets ``spec.json``, ``epochs.jsonl``, ``model.safetensors`` (best epoch),
-    ``predictions.csv`` and, last, ``result.json``. While the run lasts it also holds ``state.safetensors``, written
-    anew after every epoch, from which an interrupted run goes on to the same figures.
+    ``predictions.csv``, ``errors.safetensors`` (pictures of its worst errors) and, last, ``result.json``. While the run lasts
+    it also holds ``state.safetensors``, written anew after every epoch, from which an interrupted run goes on to the same
+    figures.
 
     Args:
         spec: the run.
@@ -129,11 +134,13 @@ def execute(
         device: where to train.
         watcher: told about the progress.
         data_seconds: time it took to read the source, for the result.
+        target_precision: what the thresholds of the rule in the result have to reach on validation.
 
     Raises:
         InputError: settings that the data do not allow, or a folder in use or of another run; nothing is written then.
         TrainingError: the run failed; what was saved stays.
     """
+    check_target(target_precision)
     watcher = watcher or Watcher()
     folder = out / spec.id
     if result := finished(folder, spec):
@@ -161,6 +168,7 @@ def execute(
         write_atomic(folder / "model.safetensors", lambda path: _save_model(path, training, source))
         write_atomic(folder / "predictions.csv", lambda path: _save_predictions(path, training.split, history))
         save_gallery(folder, training, named_method(spec.method, spec.eps, spec.tau, spec.budget))
+        result["decision"] = save_decision(folder, spec, training, history, target_precision)
         _save_epochs(training, folder)  # again, since the run may have been killed between its state and this
         write_json(folder / "result.json", result)
         _tidy(folder)
