@@ -14,6 +14,7 @@ from torch.optim import Adam, Optimizer
 
 from underdog.errors import InputError, TrainingError
 from underdog.loss import CrossEntropy, Loss
+from underdog.ranks import ALONE, Ranks
 
 __all__ = ["Learner", "OptimizerRule", "adam", "seeded", "untouched"]
 
@@ -93,6 +94,9 @@ class Learner:
     >>> learner.logits(torch.rand(3, 1, 2, 2)).shape
     torch.Size([3, 2])
     """
+
+    #: Who trains together; a ``DistributedLearner`` is one of several.
+    ranks: Ranks = ALONE
 
     def __init__(
         self,

@@ -130,7 +130,7 @@ class History:
 
 
 def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
-    """Score a learner on a set.
+    """Score a learner on a set; distributed learners share its images, and all come to the same answers.
 
     Raises:
         TrainingError: the network's answers are not finite numbers.
@@ -140,8 +140,10 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
     >>> evaluate(learner, ud.load_images("digits").train).logits.shape
     (1797, 10)
     """
-    parts = torch.split(images.images, EVALUATION_BATCH)
-    logits = torch.cat([learner.logits(to_unit(part.to(learner.device))) for part in parts]).cpu()
+    parts, ranks = torch.split(images.images, EVALUATION_BATCH), learner.ranks
+    own = parts[ranks.rank :: ranks.world]
+    answers = ranks.gathered([learner.logits(to_unit(part.to(learner.device))).cpu() for part in own])
+    logits = torch.cat([answers[n % ranks.world][n // ranks.world] for n in range(len(parts))])
     if not logits.isfinite().all():
         raise TrainingError("the network's answers are no longer finite numbers")
     predicted = logits.argmax(1).numpy()

@@ -122,6 +122,11 @@ def _train(commands: Commands) -> None:
     _target(command)
     _out(command, "runs")
     _machine(command)
+    command.add_argument(
+        "--devices", type=whole, default=1, metavar="N",
+        help="GPUs (with --device cpu: processes) that share each batch; BatchNorm sees their shares, so the figures, and the "
+        "run, are others than with one (default: 1)",
+    )  # fmt: skip
 
 
 def _compare(commands: Commands) -> None:
@@ -158,6 +163,7 @@ def _compare(commands: Commands) -> None:
     _target(command)
     _out(command, "runs", report="report.html")
     _machine(command)
+    command.set_defaults(devices=1)  # runs are compared one after the other
 
 
 def _report(commands: Commands) -> None:

@@ -30,6 +30,7 @@ from underdog.method import named_method
 from underdog.model import model_factory
 from underdog.model.normalize import normalized
 from underdog.names import TARGET_PRECISION
+from underdog.ranks import ALONE, Ranks
 from underdog.rng import RandomStreams
 from underdog.run.decide import save_decision
 from underdog.run.files import read_json, write_atomic, write_json, write_tensors
@@ -83,13 +84,13 @@ def build_model(spec: RunSpec, train: ImageSet) -> nn.Module:
     return normalized(network, train.images)
 
 
-def start(spec: RunSpec, source: Source, device: str, watcher: Watcher) -> Training:
+def start(spec: RunSpec, source: Source, device: str, watcher: Watcher, ranks: Ranks = ALONE) -> Training:
     """Everything that can be wrong with a run's settings, data or network shows here, before anything is written."""
     split = split_of(spec, source)
     method = named_method(spec.method, spec.eps, spec.tau, spec.budget)
     hyper = Hyperparameters(spec.epochs, spec.lr, spec.batch)
     model = build_model(spec, split.train)
-    return Training(model, method, split, hyper, spec.seed, device, spec.precision, watcher.images)
+    return Training(model, method, split, hyper, spec.seed, device, spec.precision, watcher.images, ranks)
 
 
 def finished(folder: Path, spec: RunSpec) -> dict[str, Any] | None:
@@ -119,6 +120,7 @@ def execute(
     watcher: Watcher | None = None,
     data_seconds: float = 0,
     target_precision: float = TARGET_PRECISION,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Do a run, or what is left of it, and return its result.
 
@@ -135,27 +137,34 @@ def execute(
         watcher: told about the progress.
         data_seconds: time it took to read the source, for the result.
         target_precision: what the thresholds of the rule in the result have to reach on validation.
+        ranks: the processes that train together, as many as the spec says; rank 0 writes the folder.
 
     Raises:
-        InputError: settings that the data do not allow, or a folder in use or of another run; nothing is written then.
+        InputError: settings that the data do not allow, another number of ranks than the spec's, or a folder in use or of
+            another run; nothing is written then.
         TrainingError: the run failed; what was saved stays.
     """
     check_target(target_precision)
+    if ranks.world != spec.devices:
+        raise InputError(f"a run on {spec.devices} devices needs as many ranks, not {ranks.world}")
     watcher = watcher or Watcher()
     folder = out / spec.id
-    if result := finished(folder, spec):
+    if ranks.rank:
+        return _accompany(spec, source, folder, device, ranks)
+    if result := ranks.told(finished(folder, spec)):
         _tidy(folder)
         return result
     begin = time.perf_counter()
-    training = start(spec, source, device, watcher)
+    training = start(spec, source, device, watcher, ranks)
     prepared = time.perf_counter() - begin - training.start_seconds
     with _locked(folder):
-        if result := finished(folder, spec):  # by another process, while this one waited or prepared
+        if result := ranks.told(finished(folder, spec)):  # by another process, while this one waited or prepared
             return result
         for leftover in folder.glob(".*.*"):  # of a process that was killed while it wrote
             leftover.unlink()
         write_json(folder / "spec.json", spec.to_json())
         _resume(training, folder, watcher)
+        ranks.gathered(None)  # when all have read the state, it may change
         watcher.begin(len(training.epoch) * spec.epochs, sum(r.images for r in training.records))
         while not training.finished:
             watcher.epoch(training.advance())
@@ -172,7 +181,23 @@ def execute(
         _save_epochs(training, folder)  # again, since the run may have been killed between its state and this
         write_json(folder / "result.json", result)
         _tidy(folder)
-    return result
+    return ranks.told(result)
+
+
+def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: Ranks) -> dict[str, Any]:
+    """The part of the other ranks in ``execute``: train along, read what rank 0 reads, and write nothing."""
+    nothing: dict[str, Any] | None = None
+    if result := ranks.told(nothing):
+        return result
+    training = start(spec, source, device, Watcher(), ranks)
+    if result := ranks.told(nothing):
+        return result
+    _resume(training, folder, Watcher())
+    ranks.gathered(None)
+    while not training.finished:
+        training.advance()
+    training.finish()
+    return ranks.told({})
 
 
 def _tidy(folder: Path) -> None:

@@ -43,7 +43,7 @@ class Replicate(NamedTuple):
 
 @dataclass(frozen=True)
 class RunSpec:
-    """The resolved scientific settings of one run; no path, device or thread count is among them.
+    """The resolved scientific settings of one run; no path, kind of device or thread count is among them.
 
     Attributes:
         data: fingerprint of the source's images, labels and class names.
@@ -57,6 +57,7 @@ class RunSpec:
         model, width, depth: see ``model_factory``.
         precision: the one used.
         budget: "updates" where the method's epochs are filled up to the length of random oversampling's.
+        devices: processes that share each batch, of which BatchNorm sees the shares.
         tuning: a run that only serves to choose eps, and never sees the test part.
         revision: see ``REVISION``.
 
@@ -85,6 +86,7 @@ class RunSpec:
     depth: int | None = None
     precision: str = "float32"
     budget: str = "epochs"
+    devices: int = 1
     tuning: bool = False
     revision: int = REVISION
 
@@ -120,8 +122,10 @@ class RunSpec:
             check_tau(math.nan if self.tau is None else self.tau)
         elif (self.eps, self.tau) != (None, None):
             raise InputError(f"eps and tau belong to {' and '.join(ALTERING)}, not to {self.method!r}")
-        for name, whole in (("epochs", True), ("lr", False), ("batch", True), ("width", False)):
+        for name, whole in (("epochs", True), ("lr", False), ("batch", True), ("width", False), ("devices", True)):
             check_positive(name, getattr(self, name), whole)
+        if self.devices > self.batch:
+            raise InputError(f"devices must be at most the images of a batch, {self.batch}, not {self.devices}")
 
     def _check_imbalance(self) -> None:
         if self.minority is not None and self.mu is not None:
