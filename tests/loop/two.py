@@ -6,20 +6,23 @@ import multiprocessing
 import os
 import traceback
 from collections.abc import Callable
+from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 import torch
 
-#: Seconds after which two processes that wait for each other are taken for hanging.
-PATIENCE = 60
+#: How long one process waits for the other, which is then taken for hanging.
+HANGS = timedelta(seconds=40)
+#: Seconds for all that they do, on a machine that has other things to do.
+PATIENCE = 120
 
 
 def _rank(function: Callable[..., Any], rank: int, store: Path, answer: Connection, arguments: tuple[Any, ...]) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=store.as_uri(), rank=rank, world_size=2)
+    torch.distributed.init_process_group("gloo", init_method=store.as_uri(), rank=rank, world_size=2, timeout=HANGS)
     try:
         answer.send(function(rank, *arguments))
     except BaseException:
@@ -39,7 +42,7 @@ def in_two(function: Callable[..., Any], folder: Path, *arguments: Any) -> list[
     for process in processes:
         process.start()
     try:
-        answers = [here.recv() if wait([here], PATIENCE) else "this rank hangs" for here, _ in pipes]
+        answers = [here.recv() if wait([here], PATIENCE) else "this rank has not answered" for here, _ in pipes]
         for process in processes:
             process.join(PATIENCE)
         assert [p.exitcode for p in processes] == [0, 0], "\n".join(map(str, answers))

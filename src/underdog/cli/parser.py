@@ -105,7 +105,8 @@ def _train(commands: Commands) -> None:
         epilog="examples:\n"
         "  underdog train photos/ --size 64 --method aos --eps 8/255 --tau 0.5\n"
         "  underdog train mnist.tar --method ros --rho 60 --mu 0.6 --epochs 20 --lr 1e-4\n"
-        "  underdog train digits --method smote --rho 20 --mu 0.6 --batch 64\n\n"
+        "  underdog train digits --method smote --rho 20 --mu 0.6 --batch 64\n"
+        "  underdog train photos/ --size 224 --model resnet20 --batch 256 --devices 2\n\n"
         "A killed run goes on where it was when the same command is given again.",
     )
     _data(command)
