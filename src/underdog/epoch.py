@@ -235,7 +235,10 @@ class Epoch:
 
     def unit(self, rows: Indices) -> Tensor:
         """(B, C, H, W) in [0, 1] of rows that are their own origin, as attacks get them."""
-        return to_unit(self.pixels(rows))
+        return self._unit(torch.from_numpy(rows).to(self.images.device))
+
+    def _unit(self, rows: Tensor) -> Tensor:
+        return to_unit(self._pixels(rows))
 
     def _pixels(self, rows: Tensor) -> Tensor:
         if not len(self.synthetic):
@@ -245,7 +248,7 @@ class Epoch:
         return torch.where(own, self.images[rows.clamp(max=m - 1)], self.synthetic[(rows - m).clamp(min=0)])
 
     def _show(self, origin: Tensor, rows: Tensor) -> Tensor:
-        x = to_unit(self._pixels(origin))
+        x = self._unit(origin)
         if self.altered is None:
             return x
         number = rows - self.originals

@@ -15,10 +15,10 @@ LAYERS = [
     ["underdog", "errors", "names", "validate", "rng"],
     ["ranks"],
     ["metrics", "data", "decision"],
-    ["epoch", "loss"],
-    ["attack", "model"],
+    ["epoch", "loss", "optimizer"],
+    ["attack", "model", "augment"],
     ["resample"],
-    ["method", "learner"],
+    ["method", "learner", "hyper"],
     ["distributed"],
     ["train"],
     ["loop"],
@@ -81,7 +81,7 @@ def test_every_public_name_is_documented_with_an_example() -> None:
     plain = {"Attack", "SignAttack", "Victim", "Loss", "Resampler"}  # protocols have nothing to run
     errors = {"InputError", "TrainingError", "UnderdogError"}
     records = {"Imbalanced", "Source", "Prepared", "Split", "EpochRecord", "Evaluation", "History", "Training"}
-    records |= {"Bootstrap", "Interval"}
+    records |= {"Bootstrap", "Inspection", "Interval", "Prediction"}
     undocumented = [n for n in underdog._HOME if not (getattr(underdog, n).__doc__ or "").strip()]
     assert undocumented == []
     without = {n for n in underdog._HOME if ">>>" not in getattr(underdog, n).__doc__} - plain - errors - records

@@ -20,6 +20,7 @@ from two import in_two
 import underdog as ud
 import underdog.train
 from underdog.distributed import DistributedLearner
+from underdog.optimizer import named_scheduler
 from underdog.ranks import Ranks
 from underdog.run.execute import execute
 from underdog.run.spec import RunSpec
@@ -36,6 +37,7 @@ RESAMPLERS = {
     "pixels": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(Darken(), 0.9))),
     "draws": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.RandomSign(EPS), 0.9))),
 }
+FLIP = ud.Augment(["flip"])
 PAGE = (Path(__file__).parents[2] / "docs" / "your-loop.md").read_text(encoding="utf-8")
 
 
@@ -206,11 +208,11 @@ def learn(rank: int) -> dict[str, Any]:
     return answer | {"flushed": learner.flush(), "training": train(rank)}
 
 
-def training(ranks: Ranks) -> ud.Training:
+def training(ranks: Ranks, augment: ud.Augment = FLIP) -> ud.Training:
     data = Photos(COUNTS)
     images = ud.ImageSet(data.pixels, torch.tensor(data.targets), ("a", "b", "c"))
     net = nn.Sequential(*network(), nn.Dropout(0.1))
-    hyper = ud.Hyperparameters(epochs=4, batch=BATCH)
+    hyper = ud.Hyperparameters(epochs=4, batch=BATCH, augment=augment, scheduler=named_scheduler("cosine"))
     return ud.Training(net, ud.Method(AOS), ud.Split(images, images), hyper, SEED, ranks=ranks)
 
 
@@ -377,10 +379,13 @@ def test_a_run_that_is_finished_is_not_done_again(both: Both) -> None:
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 40])
-def test_shares_of_every_batch_are_those_of_one_process(world: int) -> None:
-    epoch = training(Ranks()).epoch
-    whole = list(epoch.batches(BATCH, np.random.default_rng(0)))
-    parts = [list(epoch.batches(BATCH, np.random.default_rng(0), Ranks(r, world))) for r in range(world)]
+def test_shares_of_every_batch_are_those_of_one_process_also_augmented(world: int) -> None:
+    """40 ranks leave shares empty: there are 32 images in a batch."""
+    one = training(Ranks(), ud.Augment(["flip", "crop", "color"]))
+    whole, parts = list(one._batches(0)), []
+    for rank in range(world):
+        one.ranks = Ranks(rank, world)
+        parts.append(list(one._batches(0)))
     for n, (x, y) in enumerate(whole):
         own = [part[n] for part in parts]
         assert sum(len(b.y) for b in own) == len(y)

@@ -80,7 +80,15 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
     out = tmp_path_factory.mktemp("hostile")
     folders = [
         write_run(
-            out, m, s, HOSTILE, HOSTILE[:3], gallery=m == "aos", source="<b>&amp;</b>", notes=["<script>note</script>"]
+            out,
+            m,
+            s,
+            HOSTILE,
+            HOSTILE[:3],
+            gallery=m == "aos",
+            predictions=True,
+            source="<b>&amp;</b>",
+            notes=["<script>note</script>"],
         )
         for m in SKILL
         for s in range(2)

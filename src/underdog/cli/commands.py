@@ -13,8 +13,12 @@ from typing import Any
 
 import torch
 
+from underdog.cli.data import data
+from underdog.cli.data_cache import chosen_cache
 from underdog.cli.devices import devices, on_all
+from underdog.cli.export import export
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
+from underdog.cli.predict import predict
 from underdog.cli.progress import bar, duration, watching
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
@@ -26,6 +30,7 @@ from underdog.report.summary import eps_text
 from underdog.report.tables import text_table
 from underdog.run.compare import comparison, plan
 from underdog.run.execute import execute, finished, split_of
+from underdog.run.network import network_settings
 from underdog.run.spec import RunSpec
 from underdog.run.tune import TUNING_SEED, choose_eps, tuning_specs
 from underdog.validate import check_eps, check_positive, check_tau
@@ -51,18 +56,22 @@ def device(name: str) -> str:
     return name
 
 
-def read(options: Options) -> tuple[Source, float]:
-    """The source that the options name, and the seconds it took to read."""
-    begin = time.perf_counter()
-    reading = Reading(
+def reading_of(options: Options) -> Reading:
+    """How the options say that images are to be read."""
+    return Reading(
         size=options.size,
         resize=options.resize,
         skip_corrupt=options.skip_corrupt,
         groups=options.groups,
         allow_group_leak=options.allow_group_leak,
     )
+
+
+def read(options: Options) -> tuple[Source, float]:
+    """The source that the options name, and the seconds it took to read."""
+    begin = time.perf_counter()
     with bar(f"reading {options.source}", None, " images") as shown:
-        source = load_images(options.source, reading, shown.update)
+        source = load_images(options.source, reading_of(options), shown.update, chosen_cache(options))
     for note in source.notes:
         say(f"note: {note}")
     return source, time.perf_counter() - begin
@@ -89,12 +98,20 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
         epochs=options.epochs,
         lr=options.lr,
         batch=options.batch,
-        model=options.model,
+        optimizer=options.optimizer,
+        weight_decay=options.weight_decay,
+        lr_backbone=options.lr_backbone,
+        scheduler=options.scheduler,
+        warmup=options.warmup,
+        early_stopping=options.early_stopping,
+        augment=tuple(options.augment),
+        freeze_until=options.freeze_until,
         width=options.width,
         depth=options.depth,
         precision=options.precision,
         budget=options.budget,
         devices=options.devices,
+        **network_settings(options.model, options.weights, options.mean, options.std),
     )
 
 
@@ -274,4 +291,12 @@ def writable(output: Path) -> None:
         )
 
 
-COMMANDS: dict[str, Callable[[Options], None]] = {"demo": demo, "train": train, "compare": compare, "report": report}
+COMMANDS: dict[str, Callable[[Options], None]] = {
+    "demo": demo,
+    "train": train,
+    "compare": compare,
+    "report": report,
+    "predict": predict,
+    "export": export,
+    "data": data,
+}

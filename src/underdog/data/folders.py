@@ -49,6 +49,11 @@ class Listing:
     notes: tuple[str, ...] = ()
 
     @property
+    def members(self) -> list[Member]:
+        """The files without what is known of them."""
+        return [f.member for f in self.files]
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of all classes, sorted."""
         return tuple(sorted({f.label for f in self.files}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from underdog.data.archive import open_members
-from underdog.data.decode import decode
+from underdog.data.cache import CachedSource, check_writable
+from underdog.data.decode import Decoded, decode
 from underdog.data.folders import Listing, list_images
 from underdog.data.idx import idx_name, read_idx
 from underdog.data.images import ImageSet
@@ -32,6 +33,7 @@ class Source:
         train: the training part, or everything where the source has no parts.
         val, test: the source's own parts, or None.
         notes: remarks, such as how many files were no images.
+        reading: how its files were read, for whoever is to read others alike.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Source:
     val: ImageSet | None = None
     test: ImageSet | None = None
     notes: tuple[str, ...] = ()
+    reading: Reading = field(default_factory=Reading)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -47,7 +50,12 @@ class Source:
         return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def load_images(source: str | Path, reading: Reading | None = None, progress: Progress = lambda images: None) -> Source:
+def load_images(
+    source: str | Path,
+    reading: Reading | None = None,
+    progress: Progress = lambda images: None,
+    cache: Path | None = None,
+) -> Source:
     """Read a source of images.
 
     Args:
@@ -55,27 +63,32 @@ def load_images(source: str | Path, reading: Reading | None = None, progress: Pr
             archive of class folders, as it is or in train/, val/ and test/.
         reading: size, tables, and what to do about what is wrong.
         progress: called with the number of images as they are decoded.
+        cache: folder for decoded images, from where they come the next time; none without.
 
     Raises:
         InputError: no such source, nothing in it, a single class, a corrupt image, differing sizes, tables that
-            do not fit, groups in several parts.
+            do not fit, groups in several parts, a cache that cannot be written.
 
     >>> digits = load_images("digits")
     >>> len(digits.train), digits.train.shape, digits.train.classes[:3]
     (1797, (1, 16, 16), ('0', '1', '2'))
     """
     reading = reading or Reading()
+    if cache:
+        check_writable(cache)
     if str(source) == "digits":
-        return _digits(reading.size or (16, 16))
+        return replace(_digits(reading.size or (16, 16)), reading=reading)
     path = existing(source)
-    with open_members(path) as members:
+    kept = CachedSource(path, cache) if cache else None
+    with kept.members() if kept else open_members(path) as members:
         if any(idx_name(m.path) for m in members):
             parts = read_idx(path.name, members, reading)
             found = Source(path.name, parts["train"], test=parts.get("test"))
         else:
-            found = _decoded(list_images(path.name, members, reading), reading, progress)
+            listing = list_images(path.name, members, reading)
+            found = _labelled(listing, (kept.decode if kept else decode)(listing.members, reading, progress), reading)
     _check_classes(found.name, found.train)
-    return _check_leak(found, reading.allow_group_leak)
+    return replace(_check_leak(found, reading.allow_group_leak), reading=reading)
 
 
 def existing(source: str | Path) -> Path:
@@ -91,11 +104,10 @@ def existing(source: str | Path) -> Path:
     return path
 
 
-def _decoded(listing: Listing, reading: Reading, progress: Progress) -> Source:
+def _labelled(listing: Listing, decoded: Decoded, reading: Reading) -> Source:
     """The images of a listing, part by part, in the order of their paths."""
     files, classes = listing.files, listing.classes
-    decoded = decode([f.member for f in files], reading, progress)
-    notes = listing.notes
+    notes = (*listing.notes, *decoded.notes)
     if decoded.corrupt:
         some = ", ".join(list(decoded.corrupt)[:5]) + (" ..." if len(decoded.corrupt) > 5 else "")
         notes = (*notes, f"{len(decoded.corrupt)} corrupt files were left out: {some}")

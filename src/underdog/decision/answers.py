@@ -120,5 +120,7 @@ def _parts(name: str, rows: Iterator[list[str]], classes: tuple[str, ...], epoch
     parts = {}
     for part, lines in found.items():
         items, groups, labels, values = zip(*lines, strict=True)
-        parts[part] = Answers(classes, np.array(labels), np.array(values), items, groups)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            z = np.array(values).astype(np.float32)  # which they were when they were written
+        parts[part] = Answers(classes, np.array(labels), z.astype(np.float64), items, groups)
     return parts

@@ -18,7 +18,7 @@ Labels = npt.NDArray[np.int64]
 #: Bins of equal width in [0, 1] for the calibration error.
 BINS = 15
 #: Temperatures are looked for between 1 / HOTTEST and HOTTEST: a validation part without an error has no best one.
-HOTTEST = 20.0
+HOTTEST = 100.0
 
 
 def log_prior(counts: Sequence[float] | npt.NDArray[np.float64]) -> Floats:
@@ -43,7 +43,7 @@ def fit_temperature(logits: Floats, labels: Labels, shift: Floats) -> float:
     *Source*: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2, for shift = 0. The function
     is convex in 1 / T, so the minimum found is the lowest.
 
-    *Deviation*: T is kept in [1/20, 20].
+    *Deviation*: T is kept in [1/100, 100].
 
     >>> logits, labels = np.array([[8.0, 0.0]] * 4), np.array([0, 0, 0, 1])  # sure of itself, right in 3 of 4
     >>> round(8 / fit_temperature(logits, labels, np.zeros(2)), 2), round(float(np.log(3)), 2)

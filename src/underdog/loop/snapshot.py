@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -13,17 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from underdog.data.images import ImageSet
-from underdog.epoch import Altered, AlteredPixels, AlteredSigns, Epoch
 from underdog.errors import InputError
-from underdog.loop.items import Augment, Items, Pixels, Shown, ShownItems, Signs, seeded
+from underdog.loop.items import Augment, Items, Shown, ShownItems, seeded
 from underdog.loop.labels import find_labels
 from underdog.loop.losses import LossLike, class_numbers
+from underdog.loop.rows import RowsOf, as_written, change_of
 from underdog.loop.sampler import check_world, share
 from underdog.loop.script import FEW, Objective, Script
 from underdog.loop.units import Channels, Units
@@ -35,35 +32,6 @@ __all__ = ["Snapshot", "SnapshotLoader"]
 
 #: Items read twice to see whether the data set augments at random: a flip in half of all reads is missed once in 2^16.
 TWICE = 16
-
-
-@dataclass(frozen=True, eq=False)
-class RowsOf(Epoch):
-    """An epoch whose images are the items of a data set, read when they are asked for; ``images`` only counts them."""
-
-    items: Items | None = None
-
-    def unit(self, rows: npt.NDArray[np.int64]) -> Tensor:
-        assert self.items is not None
-        return self.items.units.to_pixels(self.items.read(rows))
-
-    def _pixels(self, rows: Tensor) -> Tensor:
-        raise InputError(
-            "this resampler needs the bytes of all images at once (SMOTE does): load them as an ImageSet and use underdog.fit"
-        )
-
-
-def _change(altered: Altered, number: int) -> Signs | Pixels | None:
-    """An altered row as it travels to a worker; None where it does not differ from its origin by definition."""
-    if isinstance(altered, AlteredSigns):
-        return Signs(altered.packed[number].numpy(), altered.eps, altered.clip) if altered.eps else None
-    assert isinstance(altered, AlteredPixels)
-    return Pixels(altered.pixels[number].float().numpy())
-
-
-def _as_written(numbers: Tensor, like: Tensor | None) -> Tensor:
-    """Class numbers (B,) as the data set writes its labels, of which ``like`` is a one-hot one."""
-    return numbers if like is None else functional.one_hot(numbers, like.numel()).to(like.dtype)
 
 
 class EpochSampler(Sampler[Shown]):
@@ -83,20 +51,29 @@ class EpochSampler(Sampler[Shown]):
 
 
 class SnapshotLoader(DataLoader[Any]):
-    """A ``DataLoader`` that notices training on an epoch that was not announced."""
+    """A ``DataLoader`` that notices training on an epoch that was not announced.
+
+    Nothing happens, no epoch begins and no worker starts, before the first batch is asked for: frameworks make an
+    iterator early, before they say which epoch it is for.
+    """
 
     sampler: EpochSampler
 
     def __iter__(self) -> Any:
-        return self._watched(super().__iter__(), self.sampler.snapshot.fresh)
+        if not isinstance(self.sampler, EpochSampler):
+            raise InputError(
+                f"the loader's sampler was replaced by a {type(self.sampler).__name__}, which does not know what an epoch "
+                "shows (Lightning does so for overfit_batches, and on several devices): leave that setting away"
+            )
+        return self._watched(self.sampler.snapshot)
 
     def set_epoch(self, epoch: int) -> None:
         """The same as ``Snapshot.set_epoch``."""
         self.sampler.set_epoch(epoch)
 
-    def _watched(self, inner: Iterator[Any], fresh: bool) -> Iterator[Any]:
+    def _watched(self, snapshot: Snapshot) -> Iterator[Any]:
         """The batches, until the bound model is trained on an epoch that was trained on before."""
-        snapshot, trained = self.sampler.snapshot, list[bool]()
+        inner, fresh, trained = super().__iter__(), snapshot.fresh, list[bool]()
         announcements = snapshot.announcements
 
         def stepped(optimizer: Optimizer, args: object, kwargs: object) -> None:
@@ -116,6 +93,24 @@ class SnapshotLoader(DataLoader[Any]):
                     )
         finally:
             hook.remove()
+
+    # Lightning asks loaders for their state, and takes those that have none for ones that cannot go on within an epoch.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which epoch is shown; what it shows is the state of the ``Snapshot``."""
+        return {"epoch": self.sampler.snapshot.shown_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Check that the snapshot is back where it was.
+
+        Raises:
+            InputError: its own state was not loaded.
+        """
+        if state["epoch"] != (now := self.sampler.snapshot.shown_epoch):
+            raise InputError(
+                f"the loader's state is from within epoch {state['epoch']}, but its snapshot is in {now}: save and load the "
+                "snapshot's state too (in Lightning, underdog.loop.lightning.SnapshotCallback does)"
+            )
 
 
 class Snapshot:
@@ -184,11 +179,7 @@ class Snapshot:
         numbers = self._labels(dataset, labels)
         self.seed, self.rng, self.resampler, self.augment = seed, RandomStreams(seed), resampler, augment
         self.items = Items(dataset, Units.of(mean, std, low, high), image)
-        rare = None if minority is None else frozenset(int(k) for k in minority)
-        names = tuple(str(k) for k in range(int(numbers.max()) + 1))
-        counted = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(numbers), -1, -1, -1)
-        epoch = Epoch.of(ImageSet(counted, torch.from_numpy(numbers), names, minority=rare))
-        self.first = RowsOf(**{f.name: getattr(epoch, f.name) for f in fields(epoch)}, items=self.items)
+        self.first = RowsOf.reading(self.items, numbers, minority)
         self.targets = self._probe()
         self.start = self.current = resampler.start(self.first, self.rng)
         self.script: Script | None = None
@@ -240,11 +231,16 @@ class Snapshot:
                     )
                 if y.ndim and y.numel() > 1:
                     one_hot = y
-        return partial(_as_written, like=one_hot)
+        return partial(as_written, like=one_hot)
 
     def __len__(self) -> int:
         """Examples that this rank shows in every epoch, right from the beginning."""
         return math.ceil(len(self.start) / self.ranks.world)
+
+    @property
+    def shown_epoch(self) -> int | None:
+        """The number of the epoch in ``current``; None before the first."""
+        return self._begun
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -352,7 +348,7 @@ class Snapshot:
         order = share(self.rng("shuffle", t).permutation(len(epoch)), self.ranks.rank, self.ranks.world)[begin:]
         for position, row, origin in zip(order, epoch.index[order], epoch.origin[epoch.index[order]], strict=True):
             altered = epoch.altered if row != origin else None
-            change = None if altered is None else _change(altered, int(row) - epoch.originals)
+            change = None if altered is None else change_of(altered, int(row) - epoch.originals)
             yield Shown(int(position), int(origin), t, change)
         if self._due is not None:
             self._resume = 0

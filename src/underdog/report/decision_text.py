@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from underdog.report.decision import Decision, Estimate
-from underdog.report.tables import ASCII, aligned
+from underdog.report.tables import ASCII
+from underdog.report.terminal import aligned
 
 __all__ = ["decision_text"]
 

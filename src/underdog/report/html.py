@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from underdog.names import METHODS
@@ -27,6 +26,7 @@ from underdog.report.facts import (
     updates_remark,
 )
 from underdog.report.images import Pictures, pictures
+from underdog.report.page import environment, write_page
 from underdog.report.perclass import (
     Confusion,
     Mistakes,
@@ -42,7 +42,6 @@ from underdog.report.plots import Dots, Lines, Style, curve_plot, dot_plot, styl
 from underdog.report.summary import Difference, Group, Variant, paired, variants
 from underdog.report.verdict import CONTROL, REFERENCES, Verdict, verdict
 from underdog.report.words import decimal, interval, plural, signed, spread
-from underdog.run.files import write_atomic
 
 __all__ = ["write_report"]
 
@@ -108,8 +107,7 @@ def write_report(folders: Sequence[Path], output: Path, target_precision: float 
         InputError: no folder holds a readable run.
     """
     page, decisions = _page(folders, target_precision)
-    # A lone surrogate in a name, which UTF-8 cannot say, must not cost the report.
-    write_atomic(output, lambda path: path.write_text(page, encoding="utf-8", errors="replace"))
+    write_page(page, output)
     return decisions
 
 
@@ -118,17 +116,11 @@ def _page(folders: Sequence[Path], target: float | None) -> tuple[str, str]:
     found, tuning = variants(collected.runs), tuning_runs(collected.runs)
     made = [_section(v, f"v{i}", found, tuning.runs, target) for i, v in enumerate(found)]
     asides = (*collected.asides, *tuning.asides, *(aside for _, own in made for aside in own))
-    environment = Environment(
-        loader=PackageLoader("underdog", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"interval": interval, "plural": plural, "signed": signed, "spread": spread}
-    environment.globals |= {"definitions": DEFINITIONS}
+    templates = environment()
+    templates.globals |= {"interval": interval, "plural": plural, "signed": signed, "spread": spread}
+    templates.globals |= {"definitions": DEFINITIONS}
     sections = [section for section, _ in made]
-    page = environment.get_template("report.html.j2").render(sections=sections, asides=asides, runs=len(collected.runs))
+    page = templates.get_template("report.html.j2").render(sections=sections, asides=asides, runs=len(collected.runs))
     return page, decision_text([(s.title, s.decision) for s in sections if s.decision is not None])
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from underdog.report.collect import run_of
 from underdog.report.summary import Group, Spread, groups, mean_recall, paired
+from underdog.report.terminal import aligned
 from underdog.report.words import MINUS, MISSING, spread, thousands
 
-__all__ = ["ASCII", "aligned", "text_table"]
+__all__ = ["ASCII", "text_table"]
 
 #: A terminal may know no more than ASCII.
 ASCII = str.maketrans({MINUS: "-", MISSING: "-", "±": "+/-", "\N{GREEK SMALL LETTER TAU}": "tau "})
@@ -29,17 +30,6 @@ def text_table(results: Sequence[Mapping[str, Any]]) -> str:
     lines = aligned([HEADER, *rows] if ros else [HEADER[:-1], *(row[:-1] for row in rows)])
     part = " and ".join(sorted({run.part for run in runs}))
     return "\n".join([*lines, f"({part} images, best epoch by validation macro-F1; mean +/- SD over n seeds)"])
-
-
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    return [
-        "  ".join(
-            f"{cell:<{w}}" if i == 0 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in table
-    ]
 
 
 def _row(group: Group, ros: Group | None) -> tuple[str, ...]:

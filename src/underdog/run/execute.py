@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,28 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 import underdog
-from underdog.data.images import ImageSet
+from underdog.augment import Augment
 from underdog.data.prepare import prepare
 from underdog.data.sources import Source
 from underdog.data.split import Split
 from underdog.decision.rule import check_target
 from underdog.errors import InputError, TrainingError
+from underdog.hyper import Hyperparameters
 from underdog.method import named_method
-from underdog.model import model_factory
-from underdog.model.normalize import normalized
 from underdog.names import TARGET_PRECISION
+from underdog.optimizer import named_optimizer, named_scheduler
 from underdog.ranks import ALONE, Ranks
-from underdog.rng import RandomStreams
 from underdog.run.decide import save_decision
 from underdog.run.files import read_json, write_atomic, write_json, write_tensors
 from underdog.run.gallery import save_gallery
+from underdog.run.network import built
 from underdog.run.spec import RunSpec
-from underdog.train import EpochRecord, Evaluation, History, Hyperparameters, Training
+from underdog.train import EpochRecord, Evaluation, History, Training
 
-__all__ = ["Watcher", "build_model", "execute", "finished", "split_of"]
+__all__ = ["Watcher", "execute", "finished", "split_of"]
 
 
 @dataclass(frozen=True)
@@ -64,33 +65,30 @@ def split_of(spec: RunSpec, source: Source) -> Split:
     return replace(split, test=None) if spec.tuning else split
 
 
-def build_model(spec: RunSpec, train: ImageSet) -> nn.Module:
-    """The run's network with its first weights, which depend on the seed alone, behind a normalising layer."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(RandomStreams(spec.seed).torch_seed("init"))
-        channels, height, width = train.shape
-        factory = model_factory(spec.model, spec.width, spec.depth)
-        try:
-            network = factory(channels, len(train.classes), (height, width))
-        except InputError:
-            raise
-        except Exception as error:  # it may be anybody's code
-            raise InputError(
-                f"model {spec.model!r} failed to build a network for {channels} channels, {len(train.classes)} classes and "
-                f"{width}x{height} pixels, its three arguments (channels, classes, (height, width)): {error}"
-            ) from error
-    if not isinstance(network, nn.Module):
-        raise InputError(f"model {spec.model!r} must return a torch.nn.Module, not {type(network).__name__}")
-    return normalized(network, train.images)
-
-
 def start(spec: RunSpec, source: Source, device: str, watcher: Watcher, ranks: Ranks = ALONE) -> Training:
     """Everything that can be wrong with a run's settings, data or network shows here, before anything is written."""
     split = split_of(spec, source)
     method = named_method(spec.method, spec.eps, spec.tau, spec.budget)
-    hyper = Hyperparameters(spec.epochs, spec.lr, spec.batch)
-    model = build_model(spec, split.train)
-    return Training(model, method, split, hyper, spec.seed, device, spec.precision, watcher.images, ranks)
+    model, notes = built(spec, split.train)
+    training = Training(
+        model, method, split, hyperparameters(spec), spec.seed, device, spec.precision, watcher.images, ranks
+    )
+    training.notes = notes
+    return training
+
+
+def hyperparameters(spec: RunSpec) -> Hyperparameters:
+    """How long and how fast a run trains."""
+    return Hyperparameters(
+        epochs=spec.epochs,
+        lr=spec.lr,
+        batch=spec.batch,
+        optimizer=named_optimizer(spec.optimizer, spec.weight_decay),
+        lr_backbone=spec.lr_backbone,
+        scheduler=named_scheduler(spec.scheduler, spec.warmup),
+        early_stopping=spec.early_stopping,
+        augment=Augment(spec.augment),
+    )
 
 
 def finished(folder: Path, spec: RunSpec) -> dict[str, Any] | None:
@@ -124,10 +122,10 @@ def execute(
 ) -> dict[str, Any]:
     """Do a run, or what is left of it, and return its result.
 
-    The folder ``out / spec.id`` gets ``spec.json``, ``epochs.jsonl``, ``model.safetensors`` (best epoch),
-    ``predictions.csv``, ``errors.safetensors`` (pictures of its worst errors) and, last, ``result.json``. While the run lasts
-    it also holds ``state.safetensors``, written anew after every epoch, from which an interrupted run goes on to the same
-    figures.
+    The folder ``out / spec.id`` gets ``spec.json``, ``config.json`` of a Transformers model, ``epochs.jsonl``,
+    ``model.safetensors`` (best epoch), ``predictions.csv``, ``errors.safetensors`` (pictures of its worst errors) and, last,
+    ``result.json``. While the run lasts it also holds ``state.safetensors``, written anew after every epoch, from which an
+    interrupted run goes on to the same figures.
 
     Args:
         spec: the run.
@@ -163,6 +161,8 @@ def execute(
         for leftover in folder.glob(".*.*"):  # of a process that was killed while it wrote
             leftover.unlink()
         write_json(folder / "spec.json", spec.to_json())
+        if spec.files.folder is not None:  # without which nobody could build the network again
+            write_atomic(folder / "config.json", partial(shutil.copyfile, spec.files.folder / "config.json"))
         _resume(training, folder, watcher)
         ranks.gathered(None)  # when all have read the state, it may change
         watcher.begin(len(training.epoch) * spec.epochs, sum(r.images for r in training.records))
@@ -295,6 +295,11 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
             "test": None if split.test is None else dict(zip(classes, split.test.counts, strict=True)),
         },
         "image_shape": list(split.train.shape),
+        "reading": {
+            "size": list(split.train.shape[1:]),
+            "resize": source.reading.resize,
+            "channels": split.train.shape[0],
+        },
         "test": scores(history.test),
         "last_epoch_test": scores(history.last_epoch_test),
         "val": scores(history.val),
@@ -305,9 +310,20 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
         "altered_images": sum(r.altered_images for r in records),
         "altered_rows": sum(r.altered_rows for r in records if r.refreshed),
         "zero_gradients": sum(r.zero_gradients for r in records if r.refreshed),
-        "notes": [*source.notes, *split.notes, *training.epoch.notes],
+        "epochs": len(records),
+        "stopped_early": training.stopped_early,
+        "notes": [*source.notes, *split.notes, *training.epoch.notes, *training.notes, *_stopped(training)],
         "environment": environment(training),
     }
+
+
+def _stopped(training: Training) -> list[str]:
+    if not training.stopped_early:
+        return []
+    done, hyper = len(training.records), training.hyper
+    return [
+        f"stopped after {done} of {hyper.epochs} epochs: validation macro-F1 had not risen for {hyper.early_stopping} of them"
+    ]
 
 
 def _seconds(training: Training, data: float, tested: float) -> dict[str, float]:
