@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["ALTERING", "BUDGETS", "DEVICES", "EPS_GRID", "METHODS", "MODELS", "OVERSAMPLING", "PRECISIONS", "RESIZES"]
+__all__ = [
+    "ALTERING",
+    "BUDGETS",
+    "DEVICES",
+    "EPS_GRID",
+    "LAYOUTS",
+    "METHODS",
+    "MODELS",
+    "OVERSAMPLING",
+    "PRECISIONS",
+    "RESIZES",
+]
 
 METHODS: dict[str, str] = {
     "baseline": "the images as they are",
@@ -25,6 +36,13 @@ BUDGETS: dict[str, str] = {
 }
 #: Methods whose epochs have random oversampling's length, to whom both budgets are one.
 OVERSAMPLING: tuple[str, ...] = ("ros", "smote", "noise", "aos")
+
+#: What the top folders of a source are.
+LAYOUTS: dict[str, str] = {
+    "auto": "told by the folders' names",
+    "classes": "every top folder is a class, whatever it is called",
+    "split": "train/, val/ and test/ with class folders in each",
+}
 
 #: How images are brought to a size.
 RESIZES: dict[str, str] = {

@@ -55,6 +55,8 @@ def read(options: Options) -> tuple[Source, float]:
         size=options.size,
         resize=options.resize,
         skip_corrupt=options.skip_corrupt,
+        layout=options.layout,
+        labels=options.labels,
         groups=options.groups,
         allow_group_leak=options.allow_group_leak,
     )

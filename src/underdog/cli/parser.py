@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from underdog import __version__
-from underdog.names import BUDGETS, DEVICES, EPS_GRID, METHODS, MODELS, PRECISIONS, RESIZES
+from underdog.names import BUDGETS, DEVICES, EPS_GRID, LAYOUTS, METHODS, MODELS, PRECISIONS, RESIZES
 
 __all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
 
@@ -182,12 +182,22 @@ def _data(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "source", metavar="SOURCE",
         help="a folder or archive (.zip, .tar, .tar.xz, ...) of class folders, with or without train/, val/ and test/; one of "
-        "MNIST-style idx files; or 'digits'",
+        "any images, with --labels; one of MNIST-style idx files or CIFAR's binary files; a folder saved by Hugging Face's "
+        "datasets; or 'digits'",
     )  # fmt: skip
     group.add_argument("--size", type=size, metavar="S|WxH", help="bring images to this size")
     group.add_argument(
         "--resize", choices=RESIZES, default="crop",
         help="where its shape differs: " + "; ".join(f"{name}: {text}" for name, text in RESIZES.items()) + " (default: crop)",
+    )  # fmt: skip
+    group.add_argument(
+        "--layout", choices=LAYOUTS, default="auto",
+        help="; ".join(f"{name}: {text}" for name, text in LAYOUTS.items()) + " (default: auto, which asks where it is in doubt)",
+    )  # fmt: skip
+    group.add_argument(
+        "--labels", metavar="FILE.csv:IMAGE,LABEL",
+        help="a table, on disk or in the source, and its columns that name images and their classes, for images that lie in "
+        "no class folders",
     )  # fmt: skip
     group.add_argument(
         "--groups", metavar="FILE.csv:IMAGE,GROUP",
