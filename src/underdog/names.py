@@ -8,6 +8,7 @@ __all__ = [
     "BUDGETS",
     "DEVICES",
     "EPS_GRID",
+    "LAYOUTS",
     "LIBRARIES",
     "METHODS",
     "MODELS",
@@ -40,6 +41,13 @@ BUDGETS: dict[str, str] = {
 }
 #: Methods whose epochs have random oversampling's length, to whom both budgets are one.
 OVERSAMPLING: tuple[str, ...] = ("ros", "smote", "noise", "aos")
+
+#: What the top folders of a source are.
+LAYOUTS: dict[str, str] = {
+    "auto": "told by the folders' names",
+    "classes": "every top folder is a class, whatever it is called",
+    "split": "train/, val/ and test/ with class folders in each",
+}
 
 #: How images are brought to a size.
 RESIZES: dict[str, str] = {

@@ -63,6 +63,8 @@ def reading_of(options: Options) -> Reading:
         size=options.size,
         resize=options.resize,
         skip_corrupt=options.skip_corrupt,
+        layout=options.layout,
+        labels=options.labels,
         groups=options.groups,
         allow_group_leak=options.allow_group_leak,
     )

@@ -13,7 +13,7 @@ from underdog.cli.export import add_export
 from underdog.cli.predict import add_predict
 from underdog.cli.training_options import add_training
 from underdog.cli.values import names, number, size, whole
-from underdog.names import DEVICES, METHODS, PRECISIONS, RESIZES, TARGET_PRECISION
+from underdog.names import DEVICES, LAYOUTS, METHODS, PRECISIONS, RESIZES, TARGET_PRECISION
 
 __all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "add_device", "parser", "whole"]
 
@@ -178,12 +178,22 @@ def _data(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "source", metavar="SOURCE",
         help="a folder or archive (.zip, .tar, .tar.xz, ...) of class folders, with or without train/, val/ and test/; one of "
-        "MNIST-style idx files; or 'digits'",
+        "any images, with --labels; one of MNIST-style idx files or CIFAR's binary files; a folder saved by Hugging Face's "
+        "datasets; or 'digits'",
     )  # fmt: skip
     group.add_argument("--size", type=size, metavar="S|WxH", help="bring images to this size")
     group.add_argument(
         "--resize", choices=RESIZES, default="crop",
         help="where its shape differs: " + "; ".join(f"{name}: {text}" for name, text in RESIZES.items()) + " (default: crop)",
+    )  # fmt: skip
+    group.add_argument(
+        "--layout", choices=LAYOUTS, default="auto",
+        help="; ".join(f"{name}: {text}" for name, text in LAYOUTS.items()) + " (default: auto, which asks where it is in doubt)",
+    )  # fmt: skip
+    group.add_argument(
+        "--labels", metavar="FILE.csv:IMAGE,LABEL",
+        help="a table, on disk or in the source, and its columns that name images and their classes, for images that lie in "
+        "no class folders",
     )  # fmt: skip
     group.add_argument(
         "--groups", metavar="FILE.csv:IMAGE,GROUP",

@@ -5,23 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from underdog.data.archive import Member
+from underdog.data.layout import Placed, check_classes, place
 from underdog.data.reading import Reading
-from underdog.data.tables import Column, missing
+from underdog.data.tables import Column, check_labels
 from underdog.errors import InputError
 
-__all__ = ["Labelled", "Listing", "list_images"]
+__all__ = ["IMAGE_SUFFIXES", "Labelled", "Listing", "finish", "list_images"]
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-#: What the parts of a split layout may be called.
-PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -63,47 +54,42 @@ def list_images(name: str, members: list[Member], reading: Reading) -> Listing:
     """Find the images among the files of a source, with part, class and group.
 
     Raises:
-        InputError: no images, images in no class folder, a single class, a table that does not fit.
+        InputError: no images, images in no class folder, folders that can be read in two ways, a single class, one class
+            by two names, a table that does not fit.
     """
     images = [m for m in members if m.path.suffix.lower() in IMAGE_SUFFIXES]
     notes = (f"{n} files that are no images were ignored",) if (n := len(members) - len(images)) else ()
     if not images:
         raise InputError(f"source {name!r} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    listing = Listing(name, tuple(_grouped(_labelled(name, images), members, reading)), notes)
+    placed, more = place(name, images, reading.layout, reading.labels is not None)
+    if reading.labels is None:
+        files = [_in_class_folder(name, p) for p in placed]
+    else:
+        table = Column.parse(reading.labels).read(members)
+        check_labels(table)
+        labels = table.values([p.member.path for p in placed])
+        files = [Labelled(p.member, p.part, label) for p, label in zip(placed, labels, strict=True)]
+    return finish(Listing(name, tuple(files), notes + more), members, reading)
+
+
+def finish(listing: Listing, members: list[Member], reading: Reading) -> Listing:
+    """The listing with its groups, and checked.
+
+    Raises:
+        InputError: a table of groups that does not fit, a single class, one class by two names.
+    """
+    if reading.groups is not None:
+        groups = Column.parse(reading.groups).read(members).values([m.path for m in listing.members])
+        listing = replace(listing, files=tuple(replace(f, group=g) for f, g in zip(listing.files, groups, strict=True)))
     if len(listing.classes) < 2:
-        raise InputError(
-            f"source {name!r} has images of one class only ({listing.classes[0]!r}); at least two folders are needed"
-        )
+        raise InputError(f"source {listing.name!r} has images of one class only ({listing.classes[0]!r})")
+    check_classes(listing.name, listing.classes)
     return listing
 
 
-def _grouped(files: list[Labelled], members: list[Member], reading: Reading) -> list[Labelled]:
-    """The same files with the groups of a table that has to name each."""
-    if reading.groups is None:
-        return files
-    column = Column.parse(reading.groups)
-    found = column.values([f.member.path for f in files], members)
-    if absent := [f.member.path for f, g in zip(files, found, strict=True) if g is None]:
-        raise missing(column.file, absent)
-    return [replace(f, group=g) for f, g in zip(files, found, strict=True) if g is not None]
-
-
-def _labelled(name: str, images: list[Member]) -> list[Labelled]:
-    """Part and class of every image, from the folders it lies in."""
-    paths = [m.path.parts for m in images]
-    while len({p[0] for p in paths}) == 1 and all(len(p) > 2 for p in paths) and paths[0][0].lower() not in PARTS:
-        paths = [p[1:] for p in paths]  # an archive's own top folder
-    tops = {p[0].lower() for p in paths}
-    training = any(PARTS.get(p[0].lower()) == "train" and len(p) > 2 for p in paths)
-    if training and (others := sorted(tops - PARTS.keys())):
+def _in_class_folder(name: str, placed: Placed) -> Labelled:
+    if not placed.folders:
         raise InputError(
-            f"source {name!r} has a training part and, beside it, folders that are no part: {', '.join(others[:5])} "
-            f"(parts are called {', '.join(PARTS)})"
+            f"source {name!r}: {placed.member.path} lies in no class folder (--labels takes the classes from a table)"
         )
-    split = tops <= PARTS.keys() and any(PARTS[top] == "train" for top in tops)
-    files = []
-    for member, parts in zip(images, paths, strict=True):
-        if len(parts) < 2 + split:
-            raise InputError(f"source {name!r}: {member.path} lies in no class folder")
-        files.append(Labelled(member, PARTS[parts[0].lower()] if split else "", parts[split]))
-    return files
+    return Labelled(placed.member, placed.part, placed.folders[0])

@@ -12,16 +12,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from underdog.data.archive import open_members
+from underdog.data.archive import Member, open_members
 from underdog.data.cache import CachedSource, check_writable
+from underdog.data.cifar import is_cifar, read_cifar
 from underdog.data.decode import Decoded, decode
 from underdog.data.folders import Listing, list_images
+from underdog.data.huggingface import is_dataset, list_dataset
 from underdog.data.idx import idx_name, read_idx
 from underdog.data.images import ImageSet
 from underdog.data.reading import Progress, Reading, Size
 from underdog.errors import InputError, nearest
 
-__all__ = ["Source", "load_images"]
+__all__ = ["Source", "existing", "find_files", "load_images"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +61,9 @@ def load_images(
     """Read a source of images.
 
     Args:
-        source: "digits"; a folder or archive of MNIST-style idx files (gzipped or not); a folder or
-            archive of class folders, as it is or in train/, val/ and test/.
+        source: "digits"; a folder or archive of class folders, as it is or in train/, val/ and test/; one of
+            any images whose classes a table has (``Reading.labels``); one of MNIST-style idx files (gzipped or not) or
+            CIFAR's binary files; a folder that Hugging Face's ``datasets`` saved.
         reading: size, tables, and what to do about what is wrong.
         progress: called with the number of images as they are decoded.
         cache: folder for decoded images, from where they come the next time; none without.
@@ -77,15 +80,15 @@ def load_images(
     if cache:
         check_writable(cache)
     if str(source) == "digits":
+        _check_plain("digits", reading)
         return replace(_digits(reading.size or (16, 16)), reading=reading)
     path = existing(source)
     kept = CachedSource(path, cache) if cache else None
     with kept.members() if kept else open_members(path) as members:
-        if any(idx_name(m.path) for m in members):
-            parts = read_idx(path.name, members, reading)
-            found = Source(path.name, parts["train"], test=parts.get("test"))
+        listing = find_files(path, members, reading)
+        if listing is None:
+            found = _arrays(path.name, members, reading)
         else:
-            listing = list_images(path.name, members, reading)
             found = _labelled(listing, (kept.decode if kept else decode)(listing.members, reading, progress), reading)
     _check_classes(found.name, found.train)
     return replace(_check_leak(found, reading.allow_group_leak), reading=reading)
@@ -102,6 +105,40 @@ def existing(source: str | Path) -> Path:
         near = nearest(str(source), ["digits", *(p.name for p in _siblings(path))])
         raise InputError(f"source {str(source)!r}: no such folder or file{near}")
     return path
+
+
+def find_files(path: Path, members: list[Member], reading: Reading) -> Listing | None:
+    """The image files of a source with what is known of each, or None where its images are in files of many.
+
+    Args:
+        path: of the source.
+        members: what ``open_members`` found there.
+        reading: layout and tables.
+
+    Raises:
+        InputError: as ``list_images`` and ``list_dataset``.
+    """
+    paths = [m.path for m in members]
+    if path.is_dir() and is_dataset(paths):
+        return list_dataset(path, members, reading)
+    if is_cifar(paths) or any(map(idx_name, paths)):
+        return None
+    return list_images(path.name, members, reading)
+
+
+def _arrays(name: str, members: list[Member], reading: Reading) -> Source:
+    """A source whose files hold many images each."""
+    _check_plain(name, reading)
+    read = read_cifar if is_cifar([m.path for m in members]) else read_idx
+    parts = read(name, members, reading)
+    return Source(name, parts["train"], test=parts.get("test"))
+
+
+def _check_plain(name: str, reading: Reading) -> None:
+    """Refuse tables and layouts where images are no files."""
+    for option in ("layout", "labels", "groups"):
+        if getattr(reading, option) != getattr(Reading(), option):
+            raise InputError(f"--{option} does not apply to {name!r}, whose images are not files of their own")
 
 
 def _labelled(listing: Listing, decoded: Decoded, reading: Reading) -> Source:

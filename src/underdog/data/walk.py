@@ -1,0 +1,86 @@
+"""The files below a folder, and links that stay in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from underdog.errors import InputError
+
+__all__ = ["FolderFile", "folder_files", "hidden", "is_utf8"]
+
+#: Files and folders of a source, at most: links to folders of links to folders lead to any number.
+MOST = 4_000_000
+
+
+@dataclass(frozen=True)
+class FolderFile:
+    """A file, and its path inside the folder."""
+
+    path: Path
+    inside: PurePosixPath
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder is one that people do not see, or that macOS adds to archives."""
+    return name.startswith((".", "__MACOSX"))
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name can be written: those of files may hold bytes that are no text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def folder_files(root: Path) -> list[FolderFile]:
+    """The regular files below a folder, links inside it included, sorted by path.
+
+    Raises:
+        InputError: a link that leaves the folder or leads nowhere, a name that is not UTF-8, or too many files.
+    """
+    return sorted(_walk(root), key=lambda file: file.inside)
+
+
+def _walk(root: Path) -> Iterator[FolderFile]:
+    real = root.resolve()
+    # Each folder with what it really is, and with all that it really lies in: a link to one of those is a circle.
+    waiting = [(root, real, frozenset({real}))]
+    seen = 0
+    while waiting:
+        folder, real, above = waiting.pop()
+        for entry in os.scandir(folder):
+            if hidden(entry.name):
+                continue
+            seen += 1
+            if seen > MOST:
+                raise InputError(
+                    f"source {str(root)!r} has more than {MOST:,} files and folders, or its links lead in circles"
+                )
+            path = folder / entry.name
+            target = _target(path, root) if entry.is_symlink() else real / entry.name
+            if entry.is_dir() and target not in above:
+                waiting.append((path, target, above | {target}))
+            elif entry.is_file():
+                yield FolderFile(path, _inside(path, root))
+
+
+def _target(link: Path, root: Path) -> Path:
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"source {str(root)!r}: the link {link.relative_to(root)} leads nowhere") from error
+    if not target.is_relative_to(root.resolve()):
+        raise InputError(f"source {str(root)!r}: the link {link.relative_to(root)} leaves the folder (to {target})")
+    return target
+
+
+def _inside(path: Path, root: Path) -> PurePosixPath:
+    inside = PurePosixPath(*path.relative_to(root).parts)
+    if not is_utf8(str(inside)):
+        raise InputError(f"source {str(root)!r}: {str(inside)!a} is a name that is not UTF-8")
+    return inside
