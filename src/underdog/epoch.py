@@ -14,6 +14,7 @@ from torch import Tensor
 
 from underdog.data.images import ImageSet, to_unit
 from underdog.data.imbalance import minority_by_count
+from underdog.ranks import ALONE, Ranks
 
 __all__ = ["Altered", "AlteredPixels", "AlteredSigns", "Batch", "Epoch", "pack_signs", "unpack_signs"]
 
@@ -259,12 +260,16 @@ class Epoch:
         device = self.images.device
         return self._show(torch.from_numpy(self.origin[rows]).to(device), torch.from_numpy(rows).to(device))
 
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """All examples in random order, ``size`` at a time; the last batch may be smaller."""
+    def batches(self, size: int, rng: np.random.Generator, ranks: Ranks = ALONE) -> Iterator[Batch]:
+        """All examples in random order, ``size`` at a time; the last batch may be smaller.
+
+        Of several ranks each gets its share of every batch, which is empty where a batch has fewer examples than that.
+        """
         rows = self.index[rng.permutation(len(self.index))]
         # All the numbers an epoch needs cross to the device once, before the first batch.
         numbers = torch.from_numpy(np.stack([self.origin[rows], rows, self.labels[rows]])).to(self.images.device)
-        for origin, row, y in (part.unbind() for part in torch.split(numbers, size, dim=1)):
+        for part in torch.split(numbers, size, dim=1):
+            origin, row, y = part[:, ranks.rank :: ranks.world].unbind()
             yield Batch(self._show(origin, row), y)
 
     @cached_property

@@ -16,6 +16,7 @@ from underdog.errors import InputError, TrainingError
 from underdog.loss import CrossEntropy, Loss
 from underdog.model.layers import head
 from underdog.optimizer import OptimizerRule, SchedulerRule, adam
+from underdog.ranks import ALONE, Ranks
 
 __all__ = ["Learner", "seeded", "untouched"]
 
@@ -89,6 +90,9 @@ class Learner:
     torch.Size([3, 2])
     """
 
+    #: Who trains together; a ``DistributedLearner`` is one of several.
+    ranks: Ranks = ALONE
+
     def __init__(
         self,
         model: nn.Module,
@@ -152,16 +156,20 @@ class Learner:
 
     def step(self, x: Tensor, y: Tensor) -> None:
         """One update by the mean loss of (B, C, H, W) images in [0, 1] and (B,) labels."""
-        loss = self.loss(self._forward(x), y).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        # Summed on the device: asking for the value here would wait for it in every step.
+        self._total += self._backward(x, y)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
-        # Summed on the device: asking for the value here would wait for it in every step.
-        self._total += loss.detach() * len(y)
         self._images += len(y)
         self._steps += 1
+
+    def _backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Give every parameter the gradient of the mean loss; the sum of these images' losses."""
+        loss = self.loss(self._forward(x), y).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach() * len(y)
 
     def flush(self, check: bool = True) -> tuple[float, int, int]:
         """Mean loss, images and updates since the last call; waits for the device.

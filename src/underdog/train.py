@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from torch import Tensor, nn
 
 from underdog.data.images import ImageSet, to_unit
 from underdog.data.split import Split
+from underdog.distributed import DistributedLearner
 from underdog.epoch import Batch, Epoch
 from underdog.errors import InputError, TrainingError
 from underdog.hyper import Hyperparameters
 from underdog.learner import Learner, seeded
 from underdog.method import Method
 from underdog.metrics import Metrics
+from underdog.ranks import ALONE, Ranks
 from underdog.rng import RandomStreams
 
 __all__ = ["EpochRecord", "Evaluation", "History", "Training", "evaluate", "fit", "iter_epochs"]
@@ -95,7 +98,7 @@ class History:
 
 
 def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
-    """Score a learner on a set.
+    """Score a learner on a set; distributed learners share its images, and all come to the same answers.
 
     Raises:
         TrainingError: the network's answers are not finite numbers.
@@ -105,8 +108,10 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
     >>> evaluate(learner, ud.load_images("digits").train).logits.shape
     (1797, 10)
     """
-    parts = torch.split(images.images, EVALUATION_BATCH)
-    logits = torch.cat([learner.logits(to_unit(part.to(learner.device))) for part in parts]).cpu()
+    parts, ranks = torch.split(images.images, EVALUATION_BATCH), learner.ranks
+    own = parts[ranks.rank :: ranks.world]
+    answers = ranks.gathered([learner.logits(to_unit(part.to(learner.device))).cpu() for part in own])
+    logits = torch.cat([answers[n % ranks.world][n // ranks.world] for n in range(len(parts))])
     if not logits.isfinite().all():
         raise TrainingError("the network's answers are no longer finite numbers")
     predicted = logits.argmax(1).numpy()
@@ -128,6 +133,7 @@ class Training:
         seed: the run's seed, for shuffling, resampling and whatever the model draws.
         device, precision: see ``Learner``.
         progress: called with the number of images after every update.
+        ranks: the processes that train together, this one among them; each has all images, and its share of every batch.
 
     Attributes:
         notes: remarks on the model for the result.
@@ -141,6 +147,7 @@ class Training:
     device: torch.device | str = "cpu"
     precision: str = "float32"
     progress: Callable[[int], object] = lambda images: None
+    ranks: Ranks = ALONE
     records: list[EpochRecord] = field(default_factory=list, init=False)
     best_epoch: int = field(default=-1, init=False)
     notes: tuple[str, ...] = field(default=(), init=False)
@@ -148,7 +155,8 @@ class Training:
     def __post_init__(self) -> None:
         train, hyper = self.split.train, self.hyper
         self.rng = RandomStreams(self.seed)
-        self.learner = Learner(
+        kind = Learner if self.ranks.alone else partial(DistributedLearner, ranks=self.ranks)
+        self.learner: Learner = kind(
             self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision, hyper.lr_backbone
         )
         self.val = replace(self.split.val, images=self.split.val.images.to(self.learner.device))
@@ -203,23 +211,26 @@ class Training:
         t, learner, seconds = len(self.records), self.learner, dict[str, float]()
         before = self.epoch
         try:
-            # The model may draw too (Dropout): its numbers depend on the seed and the epoch alone.
-            with seeded(self.rng.torch_seed("torch", t), learner.device):
+            # The model may draw too (Dropout): its numbers depend on the seed, the epoch and the rank alone.
+            own = [self.ranks.rank] if self.ranks.rank else []
+            with seeded(self.rng.torch_seed("torch", t, *own), learner.device):
                 learner.loss = self.method.loss(before.counts, t)
                 with self._timed("refresh", seconds):
                     self.epoch = self.method.resampler.refresh(before, t, learner, self.rng)
                 with self._timed("train", seconds):
-                    for x, y in self._batches(t):
+                    size, n = self.hyper.batch, len(self.epoch)
+                    for begin, (x, y) in zip(range(0, n, size), self._batches(t), strict=True):
                         learner.step(x, y)
-                        self.progress(len(y))
+                        self.progress(min(size, n - begin))
                     loss, images, updates = learner.flush()
             with self._timed("evaluate", seconds):
                 val = evaluate(learner, self.val).metrics
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
+            whose = "has one image" if self.ranks.alone else "has one image for a rank"
             raise TrainingError(
-                f"the last batch of an epoch of {len(self.epoch)} examples has one image, which this network's BatchNorm cannot "
+                f"the last batch of an epoch of {len(self.epoch)} examples {whose}, which this network's BatchNorm cannot "
                 f"take: choose another batch size than {self.hyper.batch}"
             ) from error
         except TrainingError as error:
@@ -244,10 +255,13 @@ class Training:
 
     def _batches(self, t: int) -> Iterator[Batch]:
         """What epoch t shows, in random order; the alterations are part of it, so that random changes come after them."""
-        batches, augment = self.epoch.batches(self.hyper.batch, self.rng("shuffle", t)), self.hyper.augment
+        size, augment, ranks = self.hyper.batch, self.hyper.augment, self.ranks
+        batches = self.epoch.batches(size, self.rng("shuffle", t), ranks)
         if not augment.names:
             return batches
-        return augment.batches(batches, augment.draw(len(self.epoch), self.rng, t).to(self.learner.device))
+        numbers = torch.split(augment.draw(len(self.epoch), self.rng, t), size)
+        own = torch.cat([part[ranks.rank :: ranks.world] for part in numbers])
+        return augment.batches(batches, own.to(self.learner.device))
 
     def finish(self) -> History:
         """Evaluate the last and the best epoch, once, and leave the best weights in the model.

@@ -13,11 +13,13 @@ ROOT = Path(underdog.__file__).parent
 #: From what depends on nothing to what depends on everything: a module imports from its own layer or earlier ones.
 LAYERS = [
     ["underdog", "errors", "names", "validate", "rng"],
+    ["ranks"],
     ["metrics", "data", "decision"],
     ["epoch", "loss", "optimizer"],
     ["attack", "model", "augment"],
     ["resample"],
     ["method", "learner", "hyper"],
+    ["distributed"],
     ["train"],
     ["loop"],
     ["run"],

@@ -15,6 +15,7 @@ import torch
 
 from underdog.cli.data import data
 from underdog.cli.data_cache import chosen_cache
+from underdog.cli.devices import devices, on_all
 from underdog.cli.export import export
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.predict import predict
@@ -24,8 +25,10 @@ from underdog.data.sources import Source, load_images
 from underdog.decision.rule import check_target
 from underdog.errors import InputError, unknown
 from underdog.names import ALTERING, DEVICES, METHODS, TARGET_PRECISION
+from underdog.ranks import ALONE, Ranks
 from underdog.report.summary import eps_text
 from underdog.report.tables import text_table
+from underdog.report.terminal import aligned
 from underdog.run.compare import comparison, plan
 from underdog.run.execute import execute, finished, split_of
 from underdog.run.network import network_settings
@@ -108,20 +111,27 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
         depth=options.depth,
         precision=options.precision,
         budget=options.budget,
+        devices=options.devices,
         **network_settings(options.model, options.weights, options.mean, options.std),
     )
 
 
 def one(
-    spec: RunSpec, source: Source, out: Path, on: str, seconds: float, target: float = TARGET_PRECISION
+    spec: RunSpec,
+    source: Source,
+    out: Path,
+    on: str,
+    seconds: float,
+    target: float = TARGET_PRECISION,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Carry out a run and say a line about it."""
     name = f"{spec.method} seed {spec.seed}" if not spec.tuning else f"eps {eps_text(spec.eps or 0)}"
     if finished(out / spec.id, spec):
         say(f"{name}: finished before")
-        return execute(spec, source, out, on)  # which only tidies up
+        return execute(spec, source, out, on, ranks=ranks)  # which only tidies up
     with watching(name, spec.epochs) as watcher:
-        result = execute(spec, source, out, on, watcher, seconds, target)
+        result = execute(spec, source, out, on, watcher, seconds, target, ranks)
     scores = result["test"] or result["val"]
     say(
         f"{name}: macro-F1 {scores['macro_f1']:.4f}, G-mean {scores['g_mean']:.4f} on {'test' if result['test'] else 'validation'} "
@@ -152,13 +162,18 @@ def with_eps(
     return replace(spec, eps=eps)
 
 
-def train(options: Options) -> None:
-    on = device(options.device)
+def train(options: Options, ranks: Ranks = ALONE) -> None:
+    check_positive("devices", options.devices, whole=True)
+    names = devices(device(options.device), options.devices)
+    on = names[ranks.rank]
     check_target(options.target_precision)
     # Before the source is read, which may take long: a wrong setting fails at once.
     early = replace(spec_of(options, options.method, ""), seed=options.seed, data_seed=options.data_seed)
+    if ranks.world < len(names):
+        on_all(train, options, names)  # whose processes come here again
+        return
     source, seconds = read(options)
-    run = partial(one, on=on, seconds=seconds, target=options.target_precision)
+    run = partial(one, on=on, seconds=seconds, target=options.target_precision, ranks=ranks)
     spec = replace(early, data=source.fingerprint)
     for note in split_of(spec, source).notes:
         say(f"note: {note}")
@@ -172,10 +187,9 @@ def train(options: Options) -> None:
 
 def text_recalls(result: dict[str, Any]) -> str:
     """Per-class recalls, rare classes marked with a star."""
-    recall, counts, rare = result["test"]["recall"], result["counts"], result["minority"]
-    width = max(len("class"), *(len(c) for c in recall))
-    lines = [f"{'class':<{width}}   recall   training images"]
-    lines += [f"{c:<{width}} {'*' if c in rare else ' '} {r:6.3f}   {counts['train'][c]}" for c, r in recall.items()]
+    recall, counts, rare = result["test"]["recall"], result["counts"]["train"], result["minority"]
+    rows = [(c, "*" if c in rare else "", f"{r:.3f}", f"{counts[c]}") for c, r in recall.items()]
+    lines = aligned([("class", "", "recall", "training images"), *rows])
     return "\n".join([*lines, "(* rare)"] if rare else lines)
 
 

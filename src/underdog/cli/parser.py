@@ -77,7 +77,8 @@ def _train(commands: Commands) -> None:
         epilog="examples:\n"
         "  underdog train photos/ --size 64 --method aos --eps 8/255 --tau 0.5\n"
         "  underdog train mnist.tar --method ros --rho 60 --mu 0.6 --epochs 20 --lr 1e-4\n"
-        "  underdog train digits --method smote --rho 20 --mu 0.6 --batch 64\n\n"
+        "  underdog train digits --method smote --rho 20 --mu 0.6 --batch 64\n"
+        "  underdog train photos/ --size 224 --model resnet20 --batch 256 --devices 2\n\n"
         "A killed run goes on where it was when the same command is given again.",
     )
     _data(command)
@@ -95,6 +96,11 @@ def _train(commands: Commands) -> None:
     _target(command)
     _out(command, "runs")
     _machine(command)
+    command.add_argument(
+        "--devices", type=whole, default=1, metavar="N",
+        help="GPUs (with --device cpu: processes) that share each batch; BatchNorm sees their shares, so the figures, and the "
+        "run, are others than with one (default: 1)",
+    )  # fmt: skip
 
 
 def _compare(commands: Commands) -> None:
@@ -132,6 +138,7 @@ def _compare(commands: Commands) -> None:
     _target(command)
     _out(command, "runs", report="report.html")
     _machine(command)
+    command.set_defaults(devices=1)  # runs are compared one after the other
 
 
 def _report(commands: Commands) -> None:

@@ -163,7 +163,7 @@ def settings(variant: Variant) -> tuple[Fact, ...]:
         "seeds": ", ".join(map(str, variant.keys)),
         "epochs": str(spec.epochs),
         "learning rate": f"{spec.lr:g}",
-        "batch": plural(spec.batch, "image"),
+        "batch": plural(spec.batch, "image") + (f", shared by {spec.devices} devices" if spec.devices > 1 else ""),
         "network": f"{spec.model}, width {spec.width:g}" + (f", depth {spec.depth}" if spec.depth else ""),
         "precision": spec.precision,
         "revision": f"{spec.revision} (runs of another revision of underdog's arithmetic are not comparable)",

@@ -31,6 +31,7 @@ from underdog.hyper import Hyperparameters
 from underdog.method import named_method
 from underdog.names import TARGET_PRECISION
 from underdog.optimizer import named_optimizer, named_scheduler
+from underdog.ranks import ALONE, Ranks
 from underdog.run.decide import save_decision
 from underdog.run.files import read_json, write_atomic, write_json, write_tensors
 from underdog.run.gallery import save_gallery
@@ -64,12 +65,14 @@ def split_of(spec: RunSpec, source: Source) -> Split:
     return replace(split, test=None) if spec.tuning else split
 
 
-def start(spec: RunSpec, source: Source, device: str, watcher: Watcher) -> Training:
+def start(spec: RunSpec, source: Source, device: str, watcher: Watcher, ranks: Ranks = ALONE) -> Training:
     """Everything that can be wrong with a run's settings, data or network shows here, before anything is written."""
     split = split_of(spec, source)
     method = named_method(spec.method, spec.eps, spec.tau, spec.budget)
     model, notes = built(spec, split.train)
-    training = Training(model, method, split, hyperparameters(spec), spec.seed, device, spec.precision, watcher.images)
+    training = Training(
+        model, method, split, hyperparameters(spec), spec.seed, device, spec.precision, watcher.images, ranks
+    )
     training.notes = notes
     return training
 
@@ -115,6 +118,7 @@ def execute(
     watcher: Watcher | None = None,
     data_seconds: float = 0,
     target_precision: float = TARGET_PRECISION,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Do a run, or what is left of it, and return its result.
 
@@ -131,22 +135,28 @@ def execute(
         watcher: told about the progress.
         data_seconds: time it took to read the source, for the result.
         target_precision: what the thresholds of the rule in the result have to reach on validation.
+        ranks: the processes that train together, as many as the spec says; rank 0 writes the folder.
 
     Raises:
-        InputError: settings that the data do not allow, or a folder in use or of another run; nothing is written then.
+        InputError: settings that the data do not allow, another number of ranks than the spec's, or a folder in use or of
+            another run; nothing is written then.
         TrainingError: the run failed; what was saved stays.
     """
     check_target(target_precision)
+    if ranks.world != spec.devices:
+        raise InputError(f"a run on {spec.devices} devices needs as many ranks, not {ranks.world}")
     watcher = watcher or Watcher()
     folder = out / spec.id
-    if result := finished(folder, spec):
+    if ranks.rank:
+        return _accompany(spec, source, folder, device, ranks)
+    if result := ranks.told(finished(folder, spec)):
         _tidy(folder)
         return result
     begin = time.perf_counter()
-    training = start(spec, source, device, watcher)
+    training = start(spec, source, device, watcher, ranks)
     prepared = time.perf_counter() - begin - training.start_seconds
     with _locked(folder):
-        if result := finished(folder, spec):  # by another process, while this one waited or prepared
+        if result := ranks.told(finished(folder, spec)):  # by another process, while this one waited or prepared
             return result
         for leftover in folder.glob(".*.*"):  # of a process that was killed while it wrote
             leftover.unlink()
@@ -154,6 +164,7 @@ def execute(
         if spec.files.folder is not None:  # without which nobody could build the network again
             write_atomic(folder / "config.json", partial(shutil.copyfile, spec.files.folder / "config.json"))
         _resume(training, folder, watcher)
+        ranks.gathered(None)  # when all have read the state, it may change
         watcher.begin(len(training.epoch) * spec.epochs, sum(r.images for r in training.records))
         while not training.finished:
             watcher.epoch(training.advance())
@@ -170,7 +181,23 @@ def execute(
         _save_epochs(training, folder)  # again, since the run may have been killed between its state and this
         write_json(folder / "result.json", result)
         _tidy(folder)
-    return result
+    return ranks.told(result)
+
+
+def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: Ranks) -> dict[str, Any]:
+    """The part of the other ranks in ``execute``: train along, read what rank 0 reads, and write nothing."""
+    nothing: dict[str, Any] | None = None
+    if result := ranks.told(nothing):
+        return result
+    training = start(spec, source, device, Watcher(), ranks)
+    if result := ranks.told(nothing):
+        return result
+    _resume(training, folder, Watcher())
+    ranks.gathered(None)
+    while not training.finished:
+        training.advance()
+    training.finish()
+    return ranks.told({})
 
 
 def _tidy(folder: Path) -> None:

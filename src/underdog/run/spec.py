@@ -32,7 +32,7 @@ REVISION = 1
 
 #: Settings that runs of this revision may be older than: those had their defaults.
 YOUNGER = {"val_fraction", "test_fraction", "folds", "fold"} | {"optimizer", "weight_decay", "lr_backbone", "scheduler"}
-YOUNGER |= {"warmup", "early_stopping", "augment", "weights", "mean", "std", "freeze_until"}
+YOUNGER |= {"warmup", "early_stopping", "augment", "weights", "mean", "std", "freeze_until", "devices"}
 
 
 class Setting(NamedTuple):
@@ -70,7 +70,7 @@ class NetworkFiles(NamedTuple):
 
 @dataclass(frozen=True)
 class RunSpec:
-    """The resolved scientific settings of one run; no path, device or thread count is among what identifies it.
+    """The resolved scientific settings of one run; no path, kind of device or thread count is among what identifies it.
 
     Attributes:
         data: fingerprint of the source's images, labels and class names.
@@ -89,6 +89,7 @@ class RunSpec:
         freeze_until: name of the first layer that is trained.
         precision: the one used.
         budget: "updates" where the method's epochs are filled up to the length of random oversampling's.
+        devices: processes that share each batch, of which BatchNorm sees the shares.
         tuning: a run that only serves to choose eps, and never sees the test part.
         revision: see ``REVISION``.
         files: where on this machine the network comes from; no part of what the run is.
@@ -118,6 +119,7 @@ class RunSpec:
     depth: int | None = None
     precision: str = "float32"
     budget: str = "epochs"
+    devices: int = 1
     tuning: bool = False
     optimizer: str = "adam"
     weight_decay: float | None = None
@@ -172,8 +174,10 @@ class RunSpec:
             check_tau(math.nan if self.tau is None else self.tau)
         elif (self.eps, self.tau) != (None, None):
             raise InputError(f"eps and tau belong to {' and '.join(ALTERING)}, not to {self.method!r}")
-        for name, whole in (("epochs", True), ("lr", False), ("batch", True), ("width", False)):
+        for name, whole in (("epochs", True), ("lr", False), ("batch", True), ("width", False), ("devices", True)):
             check_positive(name, getattr(self, name), whole)
+        if self.devices > self.batch:
+            raise InputError(f"devices must be at most the images of a batch, {self.batch}, not {self.devices}")
 
     def _check_training(self) -> None:
         tables = (("optimizer", OPTIMIZERS), ("scheduler", SCHEDULERS))
