@@ -77,7 +77,7 @@ def test_weights_of_another_architecture_are_refused_by_the_first_layers_that_di
 def test_a_part_that_the_network_does_not_have_is_named_where_the_head_fits(tmp_path: Path) -> None:
     old = network()
     old.more = nn.Linear(2, 2)
-    with pytest.raises(ud.InputError, match=r"another network: more.bias is no part of the network$"):
+    with pytest.raises(ud.InputError, match=r"another network: more.bias is no layer of the network$"):
         ud.load_pretrained(network(), saved(tmp_path / "old.safetensors", old))
 
 

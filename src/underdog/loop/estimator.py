@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from underdog.data.imbalance import minority_by_count
 from underdog.epoch import Epoch
 from underdog.errors import InputError
+from underdog.hyper import Hyperparameters
 from underdog.learner import Learner, seeded
 from underdog.model import Factory, model_factory
 from underdog.model.normalize import Normalize
 from underdog.resample.aos import aos
 from underdog.resample.random import RandomOverSampler
 from underdog.rng import RandomStreams
-from underdog.train import Hyperparameters
 
 __all__ = ["AOSClassifier"]
 

@@ -60,9 +60,9 @@ def load_pretrained(network: nn.Module, path: str | Path) -> tuple[str, ...]:
     given = without_prefix(hf_weights(path) if path.is_dir() else read_tensors(path), own.keys())
     names = [k for k in own if _layer(k) == last]
     fresh = set(names) if other_classes(given, own, names) else set()
-    if fresh.isdisjoint(given):  # a head of another name stands in this one's place
+    if fresh and fresh.isdisjoint(given):  # what else the file has may be a head of another name
         modules = {top(k) for k in own}
-        given = {k: v for k, v in given.items() if not fresh or top(k) in modules}
+        given = {k: v for k, v in given.items() if top(k) in modules}
     if wrong := differences(given, own, fresh):
         more = f"; and {len(wrong) - SHOWN} more layers" if len(wrong) > SHOWN else ""
         raise InputError(f"{path} has the weights of another network: {'; '.join(wrong[:SHOWN])}{more}")
@@ -106,7 +106,7 @@ def differences(given: Weights, own: Weights, fresh: Set[str]) -> list[str]:
         elif given[name].shape != tensor.shape:
             found.setdefault(_layer(name), f"{name} has the shape {_shape(given[name])}, not {_shape(tensor)}")
     for name in sorted(given.keys() - own.keys()):
-        found.setdefault(_layer(name), f"{name} is no part of the network")
+        found.setdefault(_layer(name), f"{name} is no layer of the network")
     return list(found.values())
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import underdog as ud
-from underdog.run.network import untrained
+from underdog.model.pretrained import weights_fingerprint
+from underdog.run.network import build_model, untrained
 from underdog.run.spec import NetworkFiles, RunSpec
 
 QUICK = "--method ros --epochs 2 --batch 16 --size 16"
@@ -124,10 +127,23 @@ def test_options_that_cannot_be_are_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_with_pretrained_weights_needs_the_same_file_again(photos: Path, weights: Path, tmp_path: Path) -> None:
+    images = ud.prepare(ud.load_images(photos)).split.train
+    spec = RunSpec(images.fingerprint, "ros", model="resnet20", width=0.25, weights=weights_fingerprint(weights))
+    other = tmp_path / "other.safetensors"
+    save_file({"a": torch.zeros(1)}, other)
+    for files in (NetworkFiles(), NetworkFiles(weights=other)):
+        with pytest.raises(ud.InputError, match=r"give the same file again \(--weights\)"):
+            build_model(replace(spec, files=files), images)
+    model = build_model(replace(spec, files=NetworkFiles(weights=weights)), images)
+    assert torch.equal(model[1].conv.weight, load_file(weights)["conv.weight"])
+
+
 def test_a_transformers_folder_brings_weights_and_normalisation_and_its_configuration_stays_with_the_run(
-    photos: Path, tmp_path: Path, underdog: Any
+    tmp_path: Path, pictures: Any, underdog: Any
 ) -> None:
     transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
+    photos = pictures.folder(tmp_path / "grey", pictures.tree({"ant": 40, "bee": 36, "yak": 20}))
     options = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"}
     old = transformers.ResNetForImageClassification(transformers.ResNetConfig(**options))
     home, out = tmp_path / "tiny", tmp_path / "runs"
@@ -142,8 +158,6 @@ def test_a_transformers_folder_brings_weights_and_normalisation_and_its_configur
     saved = load_file(folder / "model.safetensors")
     name = "resnet.encoder.stages.0.layers.0.layer.0.convolution.weight"
     assert torch.equal(saved[f"1.network.{name}"], old.state_dict()[name])
-    spec = RunSpec.from_json(result["spec"])
     with pytest.raises(ud.InputError, match=r"needs the folder with its config.json"):
-        untrained(spec, 3, 3, (16, 16))
-    from_run = RunSpec(**{f: getattr(spec, f) for f in spec.to_json()}, files=NetworkFiles(folder=folder))
-    untrained(from_run, 3, 3, (16, 16)).load_state_dict(saved)
+        untrained(RunSpec.from_json(result["spec"]), 1, 3, (16, 16))
+    assert ud.load(folder).logits([np.zeros((16, 16), np.uint8)]).shape == (1, 3)  # from the run's folder alone
