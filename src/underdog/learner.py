@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from underdog.errors import InputError, TrainingError
 from underdog.loss import CrossEntropy, Loss
@@ -130,8 +130,14 @@ class Learner:
         return [{"params": backbone, "lr": lr_backbone}, {"params": own}]
 
     def schedule(self, rule: SchedulerRule | None, epochs: int, updates: int) -> None:
-        """Let the learning rate take a course over so many epochs of so many updates; constant where None."""
+        """Let the learning rate take a course over so many epochs of so many updates; constant where None.
+
+        Raises:
+            InputError: a scheduler that wants a score at every step.
+        """
         self.scheduler = None if rule is None else rule(self.optimizer, epochs, updates)
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            raise InputError("scheduler must depend on the update alone, not on a score as ReduceLROnPlateau does")
 
     def _reset(self) -> None:
         self._total, self._images, self._steps = torch.zeros((), device=self.device), 0, 0

@@ -31,10 +31,8 @@ def test_entries_are_listed(cache: Path, photos: Path, underdog: Any) -> None:
     ran = underdog("data cache --cache", cache)
     assert ran.code == 0
     head, *rows, total = ran.out.splitlines()
-    assert head.split() == ["entry", "images", "shape", "size", "last", "used", "source"]
-    assert {row.split()[2] for row in rows} == {"1x16x16", "1x12x20"}
-    assert {row.split()[1] for row in rows} == {"22"}
-    assert all(row.endswith(str(photos)) for row in rows)
+    assert head.split() == ["entry", "source", "images", "shape", "size", "last", "used"]
+    assert {tuple(row.split()[1:4]) for row in rows} == {(str(photos), "22", s) for s in ("1x16x16", "1x12x20")}
     assert total.startswith("2 entries, 0.0 MB in ")
 
 
@@ -45,9 +43,22 @@ def test_entries_are_listed_as_json(cache: Path, photos: Path, underdog: Any) ->
     assert {(e["source"], e["images"]) for e in listed["entries"]} == {(str(photos), 22)}
 
 
-def test_a_damaged_entry_is_listed_as_one(cache: Path, underdog: Any) -> None:
-    (cache / "images" / entries(cache)[0].id / "index.json").write_text("")
-    assert "damaged" in underdog("data cache --cache", cache).out
+@pytest.mark.parametrize("aside", [False, True])
+def test_a_damaged_entry_is_listed_as_one(aside: bool, cache: Path, underdog: Any) -> None:
+    entry = cache / "images" / entries(cache)[0].id
+    if aside:
+        entry.rename(entry.with_suffix(".damaged"))
+    else:
+        (entry / "index.json").write_text("")
+    assert underdog("data cache --cache", cache).out.count("(damaged)") == 1
+
+
+def test_a_source_of_any_name_is_one_line(tmp_path: Path, pictures: Any, underdog: Any) -> None:
+    path = pictures.folder(tmp_path / "a\nb\x1b[31m", pictures.tree({"ant": 2, "bee": 2}))
+    ud.load_images(path, cache=tmp_path / "cache")
+    out = underdog("data cache --cache", tmp_path / "cache").out
+    assert len(out.splitlines()) == 3
+    assert "\x1b" not in out
 
 
 def test_one_entry_or_all_are_removed(cache: Path, underdog: Any) -> None:

@@ -91,14 +91,28 @@ def test_parts_are_views_of_what_was_read(cache: Path, tmp_path: Path, pictures:
     assert source.train.images.data_ptr() == source.test.images.data_ptr() + source.test.images.nbytes
 
 
-def test_large_entries_are_mapped_and_never_written_to(cache: Path, photos: Path, monkeypatch: Any) -> None:
+def test_large_entries_are_mapped_and_never_written_to(
+    cache: Path, photos: Path, decoded: list[int], monkeypatch: Any
+) -> None:
     plain = ud.load_images(photos, cache=cache)
     monkeypatch.setattr(keeping, "MAPPED", 0)
-    monkeypatch.setattr(np.lib.format, "read_array", None)
-    mapped = ud.load_images(photos, cache=cache)
-    assert mapped.fingerprint == plain.fingerprint
-    mapped.train.images.zero_()
+    source = CachedSource(photos, cache)
+    with source.members() as members:
+        mapped = source.decode(members, ud.Reading(), lambda images: None)
+    assert isinstance(mapped.pixels, np.memmap)
+    mapped.pixels[:] = 0
+    mapped.pixels.flush()
     assert ud.load_images(photos, cache=cache).fingerprint == plain.fingerprint
+    assert len(decoded) == 7
+
+
+def test_some_files_of_an_archive_are_not_all_of_them(cache: Path, tmp_path: Path, pictures: Any) -> None:
+    source = CachedSource(pictures.zip(tmp_path / "photos.zip", pictures.tree(SMALL)), cache)
+    with source.members() as members:
+        some = [members[2:], members[:5], members[:5]]
+        images = [source.decode(own, ud.Reading(), lambda images: None).pixels for own in some]
+    assert not np.array_equal(images[0], images[1])
+    assert np.array_equal(images[1], images[2])
 
 
 def test_progress_is_told_of_every_image(cache: Path, photos: Path) -> None:

@@ -93,13 +93,14 @@ def cache(options: argparse.Namespace) -> None:
 
 def _table(found: Sequence[Entry]) -> str:
     """The entries, one a line."""
-    rows = [("entry", "images", "shape", "size", "last used", "source")]
+    from underdog.report.terminal import aligned  # noqa: PLC0415  (after the arguments are understood)
+
+    rows = [("entry", "source", "images", "shape", "size", "last used")]
     for e in found:
         used = datetime.fromtimestamp(e.used).strftime("%Y-%m-%d %H:%M")
-        shape = "x".join(map(str, e.shape))
-        rows.append((e.id[:12], str(e.images), shape, _megabytes(e.bytes), used, e.source or "(damaged, set aside)"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+        source = f"{e.source} (damaged)".strip() if e.damaged else e.source
+        rows.append((e.id[:12], source, f"{e.images:,}", "x".join(map(str, e.shape)), _megabytes(e.bytes), used))
+    return "\n".join(aligned(rows, left=2))
 
 
 def _megabytes(n: int) -> str:

@@ -104,7 +104,7 @@ def workers() -> int:
 
 def in_order(members: Sequence[Member], corrupt: Container[str]) -> list[int]:
     """Positions of the files that can be decoded, in the order of their paths, which is that of no archive."""
-    return sorted((n for n, m in enumerate(members) if str(m.path) not in corrupt), key=lambda n: members[n].path)
+    return sorted((n for n, m in enumerate(members) if str(m.path) not in corrupt), key=lambda n: members[n].path.parts)
 
 
 def check_corrupt(corrupt: dict[str, str], reading: Reading) -> None:

@@ -131,7 +131,7 @@ class Entry:
 
     Attributes:
         id: the name of its folder.
-        source: path of the source that it was made from, "" where the entry is damaged.
+        source: path of the source that it was made from, "" where that cannot be read.
         images, shape: how many, and their (C, H, W).
         bytes: on disk.
         used: when last, in seconds since 1970.
@@ -143,6 +143,11 @@ class Entry:
     shape: tuple[int, ...]
     bytes: int
     used: float
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the entry was found damaged and set aside, or would be."""
+        return self.id.endswith(".damaged") or not self.source
 
 
 def entries(folder: Path) -> list[Entry]:

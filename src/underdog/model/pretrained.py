@@ -18,7 +18,7 @@ __all__ = ["load_pretrained", "normalization", "weights_fingerprint"]
 
 #: Names of files that hold pickles, which may run any code when they are read.
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
-#: Differences named in an error.
+#: Layers named in an error.
 SHOWN = 3
 
 #: What a run's own ``model.safetensors`` has before the network's tensors, see ``normalized``.
@@ -58,13 +58,13 @@ def load_pretrained(network: nn.Module, path: str | Path) -> tuple[str, ...]:
     target = adapted_part(network)
     own, last = target.state_dict(), head(target)
     given = without_prefix(hf_weights(path) if path.is_dir() else read_tensors(path), own.keys())
-    names = [k for k in own if k.rpartition(".")[0] == last]
+    names = [k for k in own if _layer(k) == last]
     fresh = set(names) if other_classes(given, own, names) else set()
     if fresh.isdisjoint(given):  # a head of another name stands in this one's place
         modules = {top(k) for k in own}
         given = {k: v for k, v in given.items() if not fresh or top(k) in modules}
     if wrong := differences(given, own, fresh):
-        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        more = f"; and {len(wrong) - SHOWN} more layers" if len(wrong) > SHOWN else ""
         raise InputError(f"{path} has the weights of another network: {'; '.join(wrong[:SHOWN])}{more}")
     if broken := [k for k, v in given.items() if not v.isfinite().all()]:
         raise InputError(f"{path} has weights that are not finite numbers ({broken[0]})")
@@ -96,16 +96,22 @@ def other_classes(given: Weights, own: Weights, names: list[str]) -> bool:
 
 
 def differences(given: Weights, own: Weights, fresh: Set[str]) -> list[str]:
-    """What does not fit, in the order of the network, then what the file has more."""
-    found = []
+    """What does not fit, once for each layer, in the order of the network; then the layers that the file has more."""
+    found: dict[str, str] = {}
     for name, tensor in own.items():
         if name in fresh or name.endswith("num_batches_tracked"):  # which old files lack, and nothing depends on
             continue
         if name not in given:
-            found.append(f"{name} is missing")
+            found.setdefault(_layer(name), f"{name} is missing")
         elif given[name].shape != tensor.shape:
-            found.append(f"{name} has the shape {_shape(given[name])}, not {_shape(tensor)}")
-    return found + [f"{name} is no layer of the network" for name in given if name not in own]
+            found.setdefault(_layer(name), f"{name} has the shape {_shape(given[name])}, not {_shape(tensor)}")
+    for name in sorted(given.keys() - own.keys()):
+        found.setdefault(_layer(name), f"{name} is no part of the network")
+    return list(found.values())
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _shape(tensor: Tensor) -> str:

@@ -153,6 +153,9 @@ class RunSpec:
         if self.weight_decay is None:
             object.__setattr__(self, "weight_decay", OPTIMIZERS[self.optimizer])
         object.__setattr__(self, "augment", tuple(name for name in AUGMENTATIONS if name in self.augment))
+        for name in ("mean", "std"):
+            if (values := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(map(float, values)))
         if self.method in OVERSAMPLING:
             object.__setattr__(self, "budget", "epochs")
         if self.minority is not None:
