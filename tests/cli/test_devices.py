@@ -68,6 +68,7 @@ def spawning(
     return run
 
 
+@pytest.mark.timeout(600)  # nine processes that import torch
 def test_a_run_on_two_devices_whose_rank_dies_goes_on_to_the_same_files(
     spawning: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
