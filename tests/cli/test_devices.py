@@ -68,6 +68,7 @@ def spawning(
     return run
 
 
+@pytest.mark.timeout(600)  # nine processes that import torch
 def test_a_run_on_two_devices_whose_rank_dies_goes_on_to_the_same_files(
     spawning: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,7 +86,7 @@ def test_a_run_on_two_devices_whose_rank_dies_goes_on_to_the_same_files(
     assert "1 of 3 epochs are done" in resumed.out
     assert kept(tmp_path / "died") == kept(tmp_path / "whole")
     (folder,) = (tmp_path / "whole").iterdir()
-    assert whole.out.count("macro-F1") == 1  # one process speaks
+    assert whole.out.count("saved in") == 1  # one process speaks
     result = json.loads((folder / "result.json").read_text())
     assert result["spec"]["devices"] == 2
     assert (result["updates"], result["images_seen"]) == (21, 3 * 3 * 33)
