@@ -75,7 +75,7 @@ class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked a
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loader = trainer.train_dataloader
-        if not isinstance(loader, SnapshotLoader) or loader.sampler.snapshot is not self.snapshot:
+        if not isinstance(loader, SnapshotLoader) or getattr(loader.sampler, "snapshot", None) not in (None, self.snapshot):
             raise InputError(
                 f"the trainer trains on a {type(loader).__name__} that is not the snapshot's: give it snapshot.loader(...)"
             )

@@ -89,19 +89,20 @@ class SnapshotLoader(DataLoader[Any]):
     sampler: EpochSampler
 
     def __iter__(self) -> Any:
-        if not isinstance(self.sampler, EpochSampler):
-            raise InputError(
-                f"the loader's sampler was replaced by a {type(self.sampler).__name__}, which does not know what an epoch "
-                "shows (Lightning does so for overfit_batches, and on several devices): leave that setting away"
-            )
-        return self._watched(self.sampler.snapshot)
+        return self._watched()
 
     def set_epoch(self, epoch: int) -> None:
         """The same as ``Snapshot.set_epoch``."""
         self.sampler.set_epoch(epoch)
 
-    def _watched(self, snapshot: Snapshot) -> Iterator[Any]:
+    def _watched(self) -> Iterator[Any]:
         """The batches, until the bound model is trained on an epoch that was trained on before."""
+        if not isinstance(self.sampler, EpochSampler):
+            raise InputError(
+                f"the loader's sampler was replaced by a {type(self.sampler).__name__}, which does not know what an epoch "
+                "shows (Lightning does so for overfit_batches, and on several devices): leave that setting away"
+            )
+        snapshot = self.sampler.snapshot
         inner, fresh, trained = super().__iter__(), snapshot.fresh, list[bool]()
         announcements = snapshot.announcements
 
