@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,8 +18,8 @@ import underdog as ud
 needs("lightning")
 
 import lightning as L  # noqa: E402
-from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
 from lightning.fabric.utilities.distributed import DistributedSamplerWrapper  # noqa: E402
+from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
 
 from underdog.loop.lightning import SnapshotCallback  # noqa: E402
 
@@ -79,7 +78,9 @@ def trained(resampler: ud.Resampler = AOS, workers: int = 0, **settings: object)
     return module
 
 
-def plain(epochs: int = EPOCHS, limit: int = 99, resampler: ud.Resampler = AOS) -> tuple[list[Batch], dict[str, Tensor]]:
+def plain(
+    epochs: int = EPOCHS, limit: int = 99, resampler: ud.Resampler = AOS
+) -> tuple[list[Batch], dict[str, Tensor]]:
     """What a plain loop shows, and the weights it comes to."""
     net, shown = network(), list[Batch]()
     optimizer, aos = torch.optim.Adam(net.parameters()), snapshot(resampler).bind(net)
@@ -117,7 +118,7 @@ def test_in_lightning_tau_0_and_eps_0_are_plain_oversampling_bit_for_bit() -> No
 
 
 @pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Module, Path]]:
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Module, Path]:
     """A run, saved after every batch, after every validation (in the middle and at the end), after every epoch."""
     folder, module, aos = tmp_path_factory.mktemp("lightning"), Module(), snapshot()
     kinds = {
@@ -127,12 +128,20 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Modu
     }
     saving = [ModelCheckpoint(folder, f"{kind}-{{step}}", save_top_k=-1, **how) for kind, how in kinds.items()]
     trainer(aos, *saving, val_check_interval=2).fit(module, aos.loader(BATCH), validation())
-    yield module, folder
+    return module, folder
 
 
 @pytest.mark.parametrize(
     "name",
-    ["batch-step=1", "batch-step=7", "batch-step=8", "validation-step=6", "validation-step=8", "epoch-step=4", "epoch-step=8"],
+    [
+        "batch-step=1",
+        "batch-step=7",
+        "batch-step=8",
+        "validation-step=6",
+        "validation-step=8",
+        "epoch-step=4",
+        "epoch-step=8",
+    ],
 )
 @pytest.mark.parametrize("workers", [0, 1])
 def test_lightning_goes_on_from_any_checkpoint(name: str, workers: int, checkpoints: tuple[Module, Path]) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import torch
 from extras import needs
-from scripts import Photos, network
+from scripts import Pictures, network
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 
 import underdog as ud
 
@@ -26,20 +25,6 @@ from underdog.loop.trainer import SnapshotTrainer  # noqa: E402
 EPS, TAU, SEED, BATCH, EPOCHS = 16 / 255, 0.6, 5, 16, 4
 AOS = ud.aos(EPS, TAU)
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning", "ignore:.*pin_memory.*")
-
-
-class Pictures(Dataset[dict[str, Any]]):
-    """What people give a Trainer: dictionaries, with a column that no model takes."""
-
-    def __init__(self, seed: int = 0) -> None:
-        self.photos = Photos(transform=ud.to_unit, seed=seed)
-        self.labels = self.photos.targets
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"pixel_values": self.photos[index][0], "label": self.labels[index], "name": f"photo {index}"}
 
 
 class Model(nn.Module):
@@ -62,7 +47,9 @@ def arguments(folder: Path, **settings: object) -> TrainingArguments:
     return TrainingArguments(str(folder), **usual | quiet | settings)
 
 
-def trainer(folder: Path, resampler: ud.Resampler = AOS, kind: Any = SnapshotTrainer, **settings: Any) -> SnapshotTrainer:
+def trainer(
+    folder: Path, resampler: ud.Resampler = AOS, kind: Any = SnapshotTrainer, **settings: Any
+) -> SnapshotTrainer:
     parts = {k: settings.pop(k) for k in ("callbacks", "compute_loss_func") if k in settings}
     aos = ud.Snapshot(Pictures(), resampler, seed=SEED)
     return kind(Model(), arguments(folder, **settings), snapshot=aos, eval_dataset=Pictures(1), **parts)
@@ -126,19 +113,21 @@ def test_looking_through_the_trainers_loader_changes_nothing(tmp_path: Path) -> 
 
 
 def test_in_the_trainer_tau_0_and_eps_0_are_plain_oversampling_bit_for_bit(tmp_path: Path) -> None:
-    runs = [trainer(tmp_path, r, num_train_epochs=2) for r in (ud.RandomOverSampler(), ud.aos(EPS, 0), ud.aos(0, TAU), AOS)]
+    runs = [
+        trainer(tmp_path, r, num_train_epochs=2) for r in (ud.RandomOverSampler(), ud.aos(EPS, 0), ud.aos(0, TAU), AOS)
+    ]
     losses = [run.train().training_loss for run in runs]
     first = runs[0].model.shown, runs[0].model.net.state_dict()
     assert [equal(run.model, *first) for run in runs] == [True, True, True, False]
     assert losses[0] == losses[1] == losses[2] != losses[3]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_the_trainer_goes_on_from_any_checkpoint(accumulate: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, (1, 4, 6)), (2, (3,))])
+def test_the_trainer_goes_on_from_any_checkpoint(accumulate: int, steps: tuple[int, ...], tmp_path: Path) -> None:
     how = {"gradient_accumulation_steps": accumulate}
     whole = trainer(tmp_path, save_strategy="steps", save_steps=1, **how)
     whole.train()
-    for step in (1, 4, 5, 6):
+    for step in steps:
         resumed = trainer(tmp_path, **how)
         resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
         shown = whole.model.shown[step * accumulate :]
@@ -170,6 +159,23 @@ def test_the_trainers_own_loss_is_attacked(tmp_path: Path) -> None:
     assert torch.equal(shown["function"], shown["method"])
     assert (shown["usual"] != shown["function"]).any()
     assert (shown["usual"] != shown["smoothing"]).any()
+
+
+def test_perturb_batch_in_the_trainers_training_step(tmp_path: Path) -> None:
+    tally = ud.Tally()
+
+    class Online(Trainer):
+        def training_step(self, model: nn.Module, inputs: dict[str, Tensor], *more: Any) -> Tensor:
+            x, y = inputs["pixel_values"], inputs["labels"]
+            inputs["pixel_values"] = ud.perturb_batch(x, y, model, eps=EPS, tau=1, minority=[2], tally=tally)
+            return super().training_step(model, inputs, *more)
+
+    data, args = Pictures(), arguments(tmp_path, num_train_epochs=2)
+    own = Online(Model(), args, train_dataset=data, eval_dataset=data)
+    own.train()
+    assert (tally.images, tally.altered) == (2 * 44, 2 * 4)
+    own.evaluate()
+    assert tally.images == 2 * 44
 
 
 def test_what_the_trainer_cannot_do_is_an_error_at_the_first_call(tmp_path: Path) -> None:

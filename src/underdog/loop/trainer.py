@@ -86,7 +86,7 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
         if self.args.world_size > 1:
             raise InputError(
                 f"a snapshot is shown by one process, not by {self.args.world_size}: train on one device, or use "
-                "underdog.perturb_batch in compute_loss"
+                "underdog.perturb_batch in training_step"
             )
 
     def get_train_dataloader(self) -> DataLoader[Any]:
