@@ -8,14 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from extras import needs
+from extras import needs, quiet
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.filterwarnings(
-    "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning", "ignore:.*LeafSpec:FutureWarning"
-)
+@quiet
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
 def test_example(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     text = path.read_text(encoding="utf-8")

@@ -15,3 +15,14 @@ def needs(*modules: str) -> None:
             importlib.import_module(module)
         else:
             pytest.importorskip(module)
+
+
+#: What Lightning advises on small data, and what it has not yet followed of torch.
+quiet = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers",
+    "ignore:.*smaller than the logging interval",
+    "ignore:You defined a `validation_step` but have no `val_dataloader`",
+    "ignore:.*tensorboardX",
+    "ignore:.*LeafSpec:FutureWarning",
+    "ignore:This DataLoader will create:UserWarning",
+)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from extras import needs
+from extras import needs, quiet
 from scripts import Photos, network
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,13 +26,13 @@ from underdog.loop.lightning import SnapshotCallback  # noqa: E402
 EPS, TAU, SEED, BATCH, EPOCHS = 16 / 255, 0.6, 5, 16, 4
 AOS = ud.aos(EPS, TAU)
 Batch = tuple[Tensor, Tensor]
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This DataLoader will create:UserWarning",
-    "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning",  # advice on small data
-    "ignore:.*LeafSpec:FutureWarning",
-    "ignore:Be aware that when using `ckpt_path`",  # what saved is not there when the run goes on
-    "error:You're resuming",
-)
+pytestmark = [
+    quiet,
+    pytest.mark.filterwarnings(
+        "ignore:Be aware that when using `ckpt_path`",  # what saved is not there when the run goes on
+        "error:You're resuming",
+    ),
+]
 
 
 class Module(L.LightningModule):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from extras import needs
+from extras import needs, quiet
 from scripts import Photos, Pictures, network
 from torch import Tensor, nn
 
@@ -85,11 +87,7 @@ def transformers_names() -> dict[str, object]:
     return names() | {"model": model, "args": args, "train_set": Pictures(transform=normalise)}
 
 
-@pytest.mark.filterwarnings(
-    "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning",
-    "ignore:.*LeafSpec:FutureWarning",
-    "ignore:.*tensorboardX",
-)
+@quiet
 @pytest.mark.parametrize("extra", ["lightning", "transformers"])
 def test_the_frameworks_diffs_run_before_and_after(extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs(extra)
@@ -111,6 +109,15 @@ def test_scikit_learns_diff_runs_before_and_after() -> None:
         scope: dict[str, Any] = {"X": rng.uniform(0, 16, (30, 64)), "y": rng.permutation(30) // 24, "epochs": 2}
         exec(side(DIFFS[5], sign), scope)
         assert scope["classifier"].predict_proba(scope["X"]).shape == (30, 2)
+
+
+@pytest.mark.parametrize(("module", "extra"), [("lightning", "lightning"), ("trainer", "transformers")])
+def test_a_missing_extra_is_named(module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, f"underdog.loop.{module}", raising=False)
+    for name in (extra, "lightning.pytorch"):
+        monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]  # as if it were not installed
+    with pytest.raises(ud.InputError, match=rf"underdog\[{extra}\]"):
+        importlib.import_module(f"underdog.loop.{module}")
 
 
 def test_the_lines_about_resuming() -> None:
