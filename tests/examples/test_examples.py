@@ -8,12 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from extras import needs, quiet
 
 ROOT = Path(__file__).parents[2]
 
 
+@quiet
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
 def test_example(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 40
+    needs(*re.findall(r"^(?:import|from) (lightning|transformers)\b", text, re.MULTILINE))
     monkeypatch.setattr(sys, "argv", [str(path), "1"])
     runpy.run_path(str(path), run_name="__main__")
     assert "macro-F1" in capsys.readouterr().out

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from scripts import Photos, network
+from extras import needs, quiet
+from scripts import Photos, Pictures, network
 from torch import Tensor, nn
 
 import underdog as ud
@@ -39,7 +44,7 @@ def names() -> dict[str, object]:
     return {"model": model, "optimizer": optimizer, "loss": nn.CrossEntropyLoss(), "train_set": data, **settings}
 
 
-@pytest.mark.parametrize("diff", DIFFS, ids=["online", "snapshot", "augment"])
+@pytest.mark.parametrize("diff", DIFFS[:3], ids=["online", "snapshot", "augment"])
 def test_each_diff_runs_before_and_after_and_is_about_three_lines(diff: str) -> None:
     weights = []
     for sign in "-+":
@@ -49,6 +54,70 @@ def test_each_diff_runs_before_and_after_and_is_about_three_lines(diff: str) -> 
     assert sum(line.startswith("+") and "import" not in line for line in diff.splitlines()) <= 3
     if "loader" in diff:
         assert not torch.equal(*weights)
+
+
+def lightning_names() -> dict[str, object]:
+    import lightning  # noqa: PLC0415
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = network()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x)
+
+        def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
+            return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters())
+
+    module = Module()
+    return names() | {"module": module, "model": module.net}
+
+
+def transformers_names() -> dict[str, object]:
+    from transformers import ResNetConfig, ResNetForImageClassification, TrainingArguments  # noqa: PLC0415
+
+    sizes = {"embedding_size": 8, "hidden_sizes": [8], "depths": [1], "layer_type": "basic"}
+    torch.manual_seed(0)
+    model = ResNetForImageClassification(ResNetConfig(num_channels=3, num_labels=3, **sizes))
+    args = TrainingArguments("out", num_train_epochs=3, report_to="none", save_strategy="no", use_cpu=True)
+    return names() | {"model": model, "args": args, "train_set": Pictures(transform=normalise)}
+
+
+@quiet
+@pytest.mark.parametrize("extra", ["lightning", "transformers"])
+def test_the_frameworks_diffs_run_before_and_after(extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs(extra)
+    monkeypatch.chdir(tmp_path)  # the frameworks write where they stand
+    diff = DIFFS[3 if extra == "lightning" else 4]
+    weights = []
+    for sign in "-+":
+        scope = lightning_names() if extra == "lightning" else transformers_names()
+        exec(side(diff, sign), scope)
+        weights.append(torch.cat([p.detach().flatten() for p in scope["model"].parameters()]))  # type: ignore[attr-defined]
+    assert sum(line.startswith("+") and "import" not in line for line in diff.splitlines()) <= 3
+    assert not torch.equal(*weights)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_scikit_learns_diff_runs_before_and_after() -> None:
+    rng = np.random.default_rng(0)
+    for sign in "-+":
+        scope: dict[str, Any] = {"X": rng.uniform(0, 16, (30, 64)), "y": rng.permutation(30) // 24, "epochs": 2}
+        exec(side(DIFFS[5], sign), scope)
+        assert scope["classifier"].predict_proba(scope["X"]).shape == (30, 2)
+
+
+@pytest.mark.parametrize(("module", "extra"), [("lightning", "lightning"), ("trainer", "transformers")])
+def test_a_missing_extra_is_named(module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, f"underdog.loop.{module}", raising=False)
+    for name in (extra, "lightning.pytorch"):
+        monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]  # as if it were not installed
+    with pytest.raises(ud.InputError, match=rf"underdog\[{extra}\]"):
+        importlib.import_module(f"underdog.loop.{module}")
 
 
 def test_the_lines_about_resuming() -> None:

@@ -182,7 +182,9 @@ class AOSClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         padded = torch.cat([images, images[-1:].expand(-len(images) % CHUNK, *images.shape[1:])])
         with torch.no_grad():
             self.model_.eval()
-            logits = torch.cat([self.model_(part.to(self.device)).double().cpu() for part in padded.split(CHUNK)])
+            logits = torch.cat(
+                [self.model_(part.to(self.device)).double().cpu() for part in torch.split(padded, CHUNK)]
+            )
         probabilities: Floats = logits[: len(images)].softmax(1).numpy()
         return probabilities
 

@@ -8,8 +8,9 @@ from typing import Any
 from torch import nn
 
 from underdog.errors import InputError
+from underdog.loop.loader import SnapshotLoader
 from underdog.loop.losses import LossLike
-from underdog.loop.snapshot import Snapshot, SnapshotLoader
+from underdog.loop.snapshot import Snapshot
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -45,13 +46,12 @@ class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked a
     Raises:
         InputError: several devices; a trainer that does not train on the snapshot's loader.
 
-    >>> from torch.utils.data import TensorDataset
-    >>> from underdog import aos
-    >>> import torch
-    >>> data = TensorDataset(torch.rand(12, 1, 2, 2), torch.tensor([0] * 9 + [1] * 3))
-    >>> shown = Snapshot(data, aos(8 / 255, tau=1))
-    >>> trainer = Trainer(max_epochs=2, callbacks=[SnapshotCallback(shown)], logger=False, accelerator="cpu")
-    >>> # trainer.fit(module, shown.loader(batch_size=6))
+    >>> import torch, underdog as ud
+    >>> data = torch.utils.data.TensorDataset(torch.rand(12, 1, 2, 2), torch.tensor([0] * 9 + [1] * 3))
+    >>> aos = ud.Snapshot(data, ud.aos(8 / 255, tau=1))
+    >>> quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    >>> trainer = Trainer(max_epochs=2, callbacks=[SnapshotCallback(aos)], accelerator="cpu", **quiet)
+    >>> loader = aos.loader(batch_size=6)  # for trainer.fit(module, loader)
     """
 
     def __init__(
@@ -75,7 +75,10 @@ class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked a
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loader = trainer.train_dataloader
-        if not isinstance(loader, SnapshotLoader) or loader.sampler.snapshot is not self.snapshot:
+        if not isinstance(loader, SnapshotLoader) or getattr(loader.sampler, "snapshot", None) not in (
+            None,
+            self.snapshot,
+        ):
             raise InputError(
                 f"the trainer trains on a {type(loader).__name__} that is not the snapshot's: give it snapshot.loader(...)"
             )

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+from torch.utils.data import Dataset, IterableDataset
 
 from underdog.errors import InputError
 from underdog.loop.items import Augment, Items, Shown, ShownItems, seeded
 from underdog.loop.labels import find_labels
+from underdog.loop.loader import EpochSampler, SnapshotLoader
 from underdog.loop.losses import LossLike, class_numbers
 from underdog.loop.rows import RowsOf, as_written, change_of
 from underdog.loop.sampler import check_world, share
@@ -28,89 +28,10 @@ from underdog.ranks import Ranks
 from underdog.resample.base import Resampler
 from underdog.rng import RandomStreams
 
-__all__ = ["Snapshot", "SnapshotLoader"]
+__all__ = ["Snapshot"]
 
 #: Items read twice to see whether the data set augments at random: a flip in half of all reads is missed once in 2^16.
 TWICE = 16
-
-
-class EpochSampler(Sampler[Shown]):
-    """The order of an epoch; the refresh happens where its iteration begins, which is always in the main process."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-
-    def __len__(self) -> int:
-        return len(self.snapshot)
-
-    def __iter__(self) -> Iterator[Shown]:
-        return self.snapshot.walk()
-
-    def set_epoch(self, epoch: int) -> None:
-        self.snapshot.set_epoch(epoch)
-
-
-class SnapshotLoader(DataLoader[Any]):
-    """A ``DataLoader`` that notices training on an epoch that was not announced.
-
-    Nothing happens, no epoch begins and no worker starts, before the first batch is asked for: frameworks make an
-    iterator early, before they say which epoch it is for.
-    """
-
-    sampler: EpochSampler
-
-    def __iter__(self) -> Any:
-        if not isinstance(self.sampler, EpochSampler):
-            raise InputError(
-                f"the loader's sampler was replaced by a {type(self.sampler).__name__}, which does not know what an epoch "
-                "shows (Lightning does so for overfit_batches, and on several devices): leave that setting away"
-            )
-        return self._watched(self.sampler.snapshot)
-
-    def set_epoch(self, epoch: int) -> None:
-        """The same as ``Snapshot.set_epoch``."""
-        self.sampler.set_epoch(epoch)
-
-    def _watched(self, snapshot: Snapshot) -> Iterator[Any]:
-        """The batches, until the bound model is trained on an epoch that was trained on before."""
-        inner, fresh, trained = super().__iter__(), snapshot.fresh, list[bool]()
-        announcements = snapshot.announcements
-
-        def stepped(optimizer: Optimizer, args: object, kwargs: object) -> None:
-            if not trained and snapshot.trains(optimizer):
-                trained.append(True)
-                snapshot.fresh = False
-
-        hook = register_optimizer_step_post_hook(stepped)
-        try:
-            for batch in inner:
-                yield batch
-                if trained and not fresh and snapshot.announcements == announcements:
-                    raise InputError(
-                        "the model is trained on an epoch that set_epoch did not announce: call set_epoch(t) before every "
-                        "training epoch t = 0, 1, ...; iterations without it are for looking, show the same epoch again "
-                        "and never refresh it"
-                    )
-        finally:
-            hook.remove()
-
-    # Lightning asks loaders for their state, and takes those that have none for ones that cannot go on within an epoch.
-
-    def state_dict(self) -> dict[str, Any]:
-        """Which epoch is shown; what it shows is the state of the ``Snapshot``."""
-        return {"epoch": self.sampler.snapshot.shown_epoch}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Check that the snapshot is back where it was.
-
-        Raises:
-            InputError: its own state was not loaded.
-        """
-        if state["epoch"] != (now := self.sampler.snapshot.shown_epoch):
-            raise InputError(
-                f"the loader's state is from within epoch {state['epoch']}, but its snapshot is in {now}: save and load the "
-                "snapshot's state too (in Lightning, underdog.loop.lightning.SnapshotCallback does)"
-            )
 
 
 class Snapshot:

@@ -74,16 +74,20 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, snapshot: Snapshot, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.check()
+        self.snapshot = snapshot
+        self.train_dataset = snapshot.loader().dataset
+        self.add_callback(Announce(snapshot))
+
+    def check(self) -> None:
+        """Refuse what a snapshot cannot be combined with; errors as the class."""
         if self.train_dataset is not None:
             raise InputError("train_dataset must not be given: the snapshot is what is trained on")
         if self.args.world_size > 1:
             raise InputError(
                 f"a snapshot is shown by one process, not by {self.args.world_size}: train on one device, or use "
-                "underdog.perturb_batch in compute_loss"
+                "underdog.perturb_batch in training_step"
             )
-        self.snapshot = snapshot
-        self.train_dataset = snapshot.loader().dataset
-        self.add_callback(Announce(snapshot))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The Trainer's own loader, of the snapshot's items."""
