@@ -12,14 +12,13 @@ import torch
 
 from underdog.data.archive import open_members
 from underdog.data.decode import LARGEST
-from underdog.data.folders import Listing, list_images
-from underdog.data.idx import idx_name
+from underdog.data.folders import Listing
 from underdog.data.images import ImageSet
 from underdog.data.imbalance import imbalance_ratio, minority_by_count, minority_share
 from underdog.data.inspection import WHOLE, Balance, Corrupt, Equal, Groups, Inspection, Place, Sample
 from underdog.data.prepare import Division, Prepared, prepare
 from underdog.data.reading import Progress, Reading, Size
-from underdog.data.sources import Source, existing, load_images
+from underdog.data.sources import Source, existing, find_files, load_images
 from underdog.data.survey import Look, survey, survey_pixels
 from underdog.errors import InputError
 
@@ -103,9 +102,8 @@ def inspect_images(
     if str(source) != "digits":
         path = existing(source)
         with open_members(path) as members:
-            if not any(idx_name(m.path) for m in members):
-                found = _survey_files(list_images(path.name, members, reading), reading, progress, use)
-                return _inspection(found, reading, use)
+            if listing := find_files(path, members, reading):
+                return _inspection(_survey_files(listing, reading, progress, use), reading, use)
     # As stored: digits have 8x8 pixels before they are enlarged.
     stored = load_images(source, replace(reading, size=(8, 8) if str(source) == "digits" else None), progress)
     return _inspection(_survey_pixels(stored), reading, use)
