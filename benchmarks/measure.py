@@ -54,33 +54,41 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return ordered[k - 1], ordered[n - k]
 
 
-def seconds(work: Work) -> float:
+def seconds(work: Work, clock: Callable[[], float] = time.process_time) -> float:
     """Processor time of this process: what other processes do counts less than in wall time.
 
     With one thread and nothing to wait for, the two agree on an idle machine.
     """
     gc.collect()
-    begin = time.process_time()
+    begin = clock()
     work()
-    return time.process_time() - begin
+    return clock() - begin
 
 
 def compare(
-    name: str, underdog: Work, floor: Work, target: float, per: float = 1.0, unit: str = "s", pairs: int = 21
+    name: str,
+    underdog: Work,
+    floor: Work,
+    target: float,
+    per: float = 1.0,
+    unit: str = "s",
+    pairs: int = 21,
+    clock: Callable[[], float] = time.process_time,
 ) -> Comparison:
     """Run both once to warm up, then ``pairs`` times in the orders AB, BA, AB, ...
 
     Args:
         per: seconds are divided by this to give ``unit``.
         target: what the ratio should not exceed.
+        clock: processor time without; wall time where there is something to wait for.
     """
-    seconds(underdog), seconds(floor)
+    seconds(underdog, clock), seconds(floor, clock)
     times = []
     for pair in range(pairs):
         if pair % 2:
-            b, a = seconds(floor), seconds(underdog)
+            b, a = seconds(floor, clock), seconds(underdog, clock)
         else:
-            a, b = seconds(underdog), seconds(floor)
+            a, b = seconds(underdog, clock), seconds(floor, clock)
         times.append((a / per, b / per))
     ratios = [a / b for a, b in times]
     ours, bare = (median(side) for side in zip(*times, strict=True))

@@ -82,6 +82,12 @@ class Pictures:
         return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests leave nothing among the user's caches; processes started by tests inherit it."""
+    os.environ["UNDERDOG_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def pictures() -> Pictures:
     return Pictures()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from underdog.data.images import ImageSet, to_unit
 from underdog.data.imbalance import minority_by_count
+from underdog.ranks import ALONE, Ranks
 
 __all__ = ["Altered", "AlteredPixels", "AlteredSigns", "Batch", "Epoch", "pack_signs", "unpack_signs"]
 
@@ -234,7 +235,10 @@ class Epoch:
 
     def unit(self, rows: Indices) -> Tensor:
         """(B, C, H, W) in [0, 1] of rows that are their own origin, as attacks get them."""
-        return to_unit(self.pixels(rows))
+        return self._unit(torch.from_numpy(rows).to(self.images.device))
+
+    def _unit(self, rows: Tensor) -> Tensor:
+        return to_unit(self._pixels(rows))
 
     def _pixels(self, rows: Tensor) -> Tensor:
         if not len(self.synthetic):
@@ -244,7 +248,7 @@ class Epoch:
         return torch.where(own, self.images[rows.clamp(max=m - 1)], self.synthetic[(rows - m).clamp(min=0)])
 
     def _show(self, origin: Tensor, rows: Tensor) -> Tensor:
-        x = to_unit(self._pixels(origin))
+        x = self._unit(origin)
         if self.altered is None:
             return x
         number = rows - self.originals
@@ -256,12 +260,16 @@ class Epoch:
         device = self.images.device
         return self._show(torch.from_numpy(self.origin[rows]).to(device), torch.from_numpy(rows).to(device))
 
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """All examples in random order, ``size`` at a time; the last batch may be smaller."""
+    def batches(self, size: int, rng: np.random.Generator, ranks: Ranks = ALONE) -> Iterator[Batch]:
+        """All examples in random order, ``size`` at a time; the last batch may be smaller.
+
+        Of several ranks each gets its share of every batch, which is empty where a batch has fewer examples than that.
+        """
         rows = self.index[rng.permutation(len(self.index))]
         # All the numbers an epoch needs cross to the device once, before the first batch.
         numbers = torch.from_numpy(np.stack([self.origin[rows], rows, self.labels[rows]])).to(self.images.device)
-        for origin, row, y in (part.unbind() for part in torch.split(numbers, size, dim=1)):
+        for part in torch.split(numbers, size, dim=1):
+            origin, row, y = part[:, ranks.rank :: ranks.world].unbind()
             yield Batch(self._show(origin, row), y)
 
     @cached_property

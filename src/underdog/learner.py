@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from underdog.errors import InputError, TrainingError
 from underdog.loss import CrossEntropy, Loss
+from underdog.model.layers import head
+from underdog.optimizer import OptimizerRule, SchedulerRule, adam
+from underdog.ranks import ALONE, Ranks
 
-__all__ = ["Learner", "OptimizerRule", "adam", "seeded", "untouched"]
-
-#: Trainable parameters and a learning rate -> the optimiser.
-OptimizerRule = Callable[[Iterable[nn.Parameter], float], Optimizer]
+__all__ = ["Learner", "seeded", "untouched"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-def adam(parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
-    """Adam with its default moments, no decay (section 4.1 of the paper)."""
-    return Adam(parameters, lr=lr, fused=True)
 
 
 @contextmanager
@@ -84,6 +79,7 @@ class Learner:
         optimizer: rule that makes the optimiser; Adam without decay by default.
         device: where to train.
         precision: "float32", or "bfloat16" for autocast with float32 weights.
+        lr_backbone: learning rate of everything but the classifier head, see ``head``; ``lr`` where None.
 
     Raises:
         InputError: an unknown precision, or no parameter to train.
@@ -94,6 +90,9 @@ class Learner:
     torch.Size([3, 2])
     """
 
+    #: Who trains together; a ``DistributedLearner`` is one of several.
+    ranks: Ranks = ALONE
+
     def __init__(
         self,
         model: nn.Module,
@@ -102,6 +101,7 @@ class Learner:
         optimizer: OptimizerRule = adam,
         device: torch.device | str = "cpu",
         precision: str = "float32",
+        lr_backbone: float | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
@@ -112,9 +112,32 @@ class Learner:
         trainable = [p for p in self.model.parameters() if p.requires_grad]
         if not trainable:
             raise InputError("the model has no parameter that requires a gradient, so there is nothing to train")
-        self.optimizer = optimizer(trainable, lr)
+        self.optimizer = optimizer(trainable if lr_backbone is None else self._groups(lr_backbone), lr)
+        self.scheduler: LRScheduler | None = None
         self.loss: Loss = CrossEntropy()
         self._reset()
+
+    def _groups(self, lr_backbone: float) -> list[dict[str, Any]]:
+        """The backbone's trained parameters with their own learning rate, and the classifier head's."""
+        trainable = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        last = head(self.model)
+        own = [p for name, p in trainable.items() if name.rpartition(".")[0] == last]
+        backbone = [p for name, p in trainable.items() if name.rpartition(".")[0] != last]
+        if not own or not backbone:
+            raise InputError(
+                f"lr_backbone needs parameters to train both in the classifier head ({last}) and before it"
+            )
+        return [{"params": backbone, "lr": lr_backbone}, {"params": own}]
+
+    def schedule(self, rule: SchedulerRule | None, epochs: int, updates: int) -> None:
+        """Let the learning rate take a course over so many epochs of so many updates; constant where None.
+
+        Raises:
+            InputError: a scheduler that wants a score at every step.
+        """
+        self.scheduler = None if rule is None else rule(self.optimizer, epochs, updates)
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            raise InputError("scheduler must depend on the update alone, not on a score as ReduceLROnPlateau does")
 
     def _reset(self) -> None:
         self._total, self._images, self._steps = torch.zeros((), device=self.device), 0, 0
@@ -133,14 +156,20 @@ class Learner:
 
     def step(self, x: Tensor, y: Tensor) -> None:
         """One update by the mean loss of (B, C, H, W) images in [0, 1] and (B,) labels."""
-        loss = self.loss(self._forward(x), y).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
         # Summed on the device: asking for the value here would wait for it in every step.
-        self._total += loss.detach() * len(y)
+        self._total += self._backward(x, y)
+        self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
         self._images += len(y)
         self._steps += 1
+
+    def _backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Give every parameter the gradient of the mean loss; the sum of these images' losses."""
+        loss = self.loss(self._forward(x), y).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach() * len(y)
 
     def flush(self, check: bool = True) -> tuple[float, int, int]:
         """Mean loss, images and updates since the last call; waits for the device.
@@ -182,7 +211,7 @@ class Learner:
         self.model.load_state_dict(weights)
 
     def optimizer_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The optimiser's tensors by "<parameter>.<name>", and everything else as plain data."""
+        """The optimiser's tensors by "<parameter>.<name>", and everything else, the scheduler's state too, as plain data."""
         state = self.optimizer.state_dict()
         tensors: dict[str, Tensor] = {}
         plain: dict[str, Any] = {}
@@ -190,7 +219,8 @@ class Learner:
             for name, value in values.items():
                 own: dict[str, Any] = tensors if isinstance(value, Tensor) else plain
                 own[f"{number}.{name}"] = value
-        return tensors, {"state": plain, "groups": state["param_groups"]}
+        course = None if self.scheduler is None else self.scheduler.state_dict()
+        return tensors, {"state": plain, "groups": state["param_groups"], "scheduler": course}
 
     def load_optimizer(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Put back what ``optimizer_state`` returned."""
@@ -204,3 +234,5 @@ class Learner:
             own = torch.empty_like(p, dtype=value.dtype).copy_(value) if moment else value
             state.setdefault(int(number), {})[name] = own
         self.optimizer.load_state_dict({"state": state, "param_groups": plain["groups"]})
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(plain["scheduler"])

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 __all__ = [
     "ALTERING",
+    "AUGMENTATIONS",
     "BUDGETS",
     "DEVICES",
     "EPS_GRID",
     "LAYOUTS",
+    "LIBRARIES",
     "METHODS",
     "MODELS",
+    "OPTIMIZERS",
     "OVERSAMPLING",
     "PRECISIONS",
     "RESIZES",
+    "SCHEDULERS",
+    "TARGET_PRECISION",
 ]
 
 METHODS: dict[str, str] = {
@@ -52,8 +57,34 @@ RESIZES: dict[str, str] = {
 }
 
 MODELS: tuple[str, ...] = ("paper", "resnet20", "resnet32")
+#: Where other networks come from: what stands before the colon of a model's name, unless it is a module of one's own.
+LIBRARIES: dict[str, str] = {
+    "hf": "hf:FOLDER, a Transformers image classifier with its config.json",
+    "torchvision": "torchvision:NAME",
+    "timm": "timm:NAME",
+}
+
+#: Optimisers, with the weight decay that each has where none is given.
+OPTIMIZERS: dict[str, float] = {"adam": 0.0, "adamw": 0.01, "sgd": 0.0}
+SCHEDULERS: dict[str, str] = {
+    "constant": "the same all the time",
+    "cosine": "half a cosine down to 0",
+    "linear": "a straight line down to 0",
+    "step": "a tenth after half of the updates, a hundredth after three quarters",
+}
+AUGMENTATIONS: dict[str, str] = {
+    "flip": "mirrored left to right, half of the images",
+    "vflip": "mirrored top to bottom, half of the images",
+    "rotate90": "turned by 0, 90, 180 or 270 degrees",
+    "crop": "shifted by up to an eighth of the side, the border mirrored",
+    "color": "brightness, contrast and saturation changed by up to a fifth",
+}
+
 PRECISIONS: tuple[str, ...] = ("float32", "bfloat16")
 DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
 
 #: What eps is chosen from on validation where it is not given, in 1/255.
 EPS_GRID: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
+
+#: The precision that a class's threshold has to reach on validation.
+TARGET_PRECISION = 0.8

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,50 +16,20 @@ from torch import Tensor, nn
 
 from underdog.data.images import ImageSet, to_unit
 from underdog.data.split import Split
-from underdog.epoch import Epoch
+from underdog.distributed import DistributedLearner
+from underdog.epoch import Batch, Epoch
 from underdog.errors import InputError, TrainingError
-from underdog.learner import Learner, OptimizerRule, adam, seeded
+from underdog.hyper import Hyperparameters
+from underdog.learner import Learner, seeded
 from underdog.method import Method
 from underdog.metrics import Metrics
+from underdog.ranks import ALONE, Ranks
 from underdog.rng import RandomStreams
-from underdog.validate import check_positive
 
-__all__ = ["EpochRecord", "Evaluation", "History", "Hyperparameters", "Training", "evaluate", "fit", "iter_epochs"]
+__all__ = ["EpochRecord", "Evaluation", "History", "Training", "evaluate", "fit", "iter_epochs"]
 
 #: Images per batch where no gradient is needed.
 EVALUATION_BATCH = 512
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """How long and how fast to train.
-
-    Args:
-        epochs: passes over what the resampler shows.
-        lr: learning rate, constant.
-        batch: images per update; the last batch of an epoch may be smaller.
-        optimizer: rule from trainable parameters and learning rate to the optimiser; Adam by default.
-
-    Raises:
-        InputError: a number not above 0.
-
-    *Source*: section 4.1 of the paper (Adam, no decay); its batch size is unsaid.
-
-    >>> Hyperparameters(epochs=20, lr=1e-4).batch
-    128
-    """
-
-    epochs: int = 20
-    lr: float = 1e-3
-    batch: int = 128
-    optimizer: OptimizerRule = adam
-
-    def __post_init__(self) -> None:
-        check_positive("epochs", self.epochs, whole=True)
-        check_positive("lr", self.lr)
-        check_positive("batch", self.batch, whole=True)
-        for name in ("epochs", "batch"):  # 20.0 is 20
-            object.__setattr__(self, name, int(getattr(self, name)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +98,7 @@ class History:
 
 
 def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
-    """Score a learner on a set.
+    """Score a learner on a set; distributed learners share its images, and all come to the same answers.
 
     Raises:
         TrainingError: the network's answers are not finite numbers.
@@ -137,8 +108,10 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
     >>> evaluate(learner, ud.load_images("digits").train).logits.shape
     (1797, 10)
     """
-    parts = torch.split(images.images, EVALUATION_BATCH)
-    logits = torch.cat([learner.logits(to_unit(part.to(learner.device))) for part in parts]).cpu()
+    parts, ranks = torch.split(images.images, EVALUATION_BATCH), learner.ranks
+    own = parts[ranks.rank :: ranks.world]
+    answers = ranks.gathered([learner.logits(to_unit(part.to(learner.device))).cpu() for part in own])
+    logits = torch.cat([answers[n % ranks.world][n // ranks.world] for n in range(len(parts))])
     if not logits.isfinite().all():
         raise TrainingError("the network's answers are no longer finite numbers")
     predicted = logits.argmax(1).numpy()
@@ -160,6 +133,10 @@ class Training:
         seed: the run's seed, for shuffling, resampling and whatever the model draws.
         device, precision: see ``Learner``.
         progress: called with the number of images after every update.
+        ranks: the processes that train together, this one among them; each has all images, and its share of every batch.
+
+    Attributes:
+        notes: remarks on the model for the result.
     """
 
     model: nn.Module
@@ -170,25 +147,33 @@ class Training:
     device: torch.device | str = "cpu"
     precision: str = "float32"
     progress: Callable[[int], object] = lambda images: None
+    ranks: Ranks = ALONE
     records: list[EpochRecord] = field(default_factory=list, init=False)
     best_epoch: int = field(default=-1, init=False)
+    notes: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         train, hyper = self.split.train, self.hyper
         self.rng = RandomStreams(self.seed)
-        self.learner = Learner(self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision)
+        kind = Learner if self.ranks.alone else partial(DistributedLearner, ranks=self.ranks)
+        self.learner: Learner = kind(
+            self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision, hyper.lr_backbone
+        )
         self.val = replace(self.split.val, images=self.split.val.images.to(self.learner.device))
         self.first = Epoch.of(train, self.learner.device)
         self._try_network()
         begin = time.perf_counter()
         self.epoch = self.method.resampler.start(self.first, self.rng)
         self.start_seconds = time.perf_counter() - begin
+        self.learner.schedule(hyper.scheduler, hyper.epochs, -(-len(self.epoch) // hyper.batch))
         self.best_weights = self.learner.weights()
 
     def _try_network(self) -> None:
-        """A network that does not fit the images fails now, and not after hours."""
+        """A network or a change that does not fit the images fails now, and not after hours."""
+        x = to_unit(self.first.images[:2])
+        self.hyper.augment(x, self.hyper.augment.draw(len(x), self.rng, 0).to(x.device))
         try:
-            self.learner.logits(to_unit(self.first.images[:2]))
+            self.learner.logits(x)
         except InputError:
             raise
         except Exception as error:  # it is anybody's code
@@ -197,7 +182,13 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        return len(self.records) >= self.hyper.epochs
+        return len(self.records) >= self.hyper.epochs or self.stopped_early
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether validation has been waited for as long as ``early_stopping`` allows, with epochs to go."""
+        done, patience = len(self.records), self.hyper.early_stopping
+        return patience is not None and done < self.hyper.epochs and done - 1 - self.best_epoch >= patience
 
     @property
     def best_macro_f1(self) -> float:
@@ -220,23 +211,26 @@ class Training:
         t, learner, seconds = len(self.records), self.learner, dict[str, float]()
         before = self.epoch
         try:
-            # The model may draw too (Dropout): its numbers depend on the seed and the epoch alone.
-            with seeded(self.rng.torch_seed("torch", t), learner.device):
+            # The model may draw too (Dropout): its numbers depend on the seed, the epoch and the rank alone.
+            own = [self.ranks.rank] if self.ranks.rank else []
+            with seeded(self.rng.torch_seed("torch", t, *own), learner.device):
                 learner.loss = self.method.loss(before.counts, t)
                 with self._timed("refresh", seconds):
                     self.epoch = self.method.resampler.refresh(before, t, learner, self.rng)
                 with self._timed("train", seconds):
-                    for x, y in self.epoch.batches(self.hyper.batch, self.rng("shuffle", t)):
+                    size, n = self.hyper.batch, len(self.epoch)
+                    for begin, (x, y) in zip(range(0, n, size), self._batches(t), strict=True):
                         learner.step(x, y)
-                        self.progress(len(y))
+                        self.progress(min(size, n - begin))
                     loss, images, updates = learner.flush()
             with self._timed("evaluate", seconds):
                 val = evaluate(learner, self.val).metrics
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
+            whose = "has one image" if self.ranks.alone else "has one image for a rank"
             raise TrainingError(
-                f"the last batch of an epoch of {len(self.epoch)} examples has one image, which this network's BatchNorm cannot "
+                f"the last batch of an epoch of {len(self.epoch)} examples {whose}, which this network's BatchNorm cannot "
                 f"take: choose another batch size than {self.hyper.batch}"
             ) from error
         except TrainingError as error:
@@ -258,6 +252,16 @@ class Training:
         if self.best_epoch < 0 or val.macro_f1 > self.best_macro_f1:
             self.best_epoch, self.best_weights = t, learner.weights()
         return self.records[-1]
+
+    def _batches(self, t: int) -> Iterator[Batch]:
+        """What epoch t shows, in random order; the alterations are part of it, so that random changes come after them."""
+        size, augment, ranks = self.hyper.batch, self.hyper.augment, self.ranks
+        batches = self.epoch.batches(size, self.rng("shuffle", t), ranks)
+        if not augment.names:
+            return batches
+        numbers = torch.split(augment.draw(len(self.epoch), self.rng, t), size)
+        own = torch.cat([part[ranks.rank :: ranks.world] for part in numbers])
+        return augment.batches(batches, own.to(self.learner.device))
 
     def finish(self) -> History:
         """Evaluate the last and the best epoch, once, and leave the best weights in the model.

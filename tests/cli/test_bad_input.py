@@ -219,7 +219,7 @@ def test_a_report_on_nothing_is_refused(command: str, tmp_path: Path, underdog: 
     [
         lambda data: data | {"lr": 0.5},
         lambda data: data | {"unknown": 1},
-        lambda data: {k: v for k, v in data.items() if k != "lr"},
+        lambda data: {k: v for k, v in data.items() if k != "data"},
         lambda data: data | {"method": "magic"},
         lambda data: [data],
         lambda data: "{" if isinstance(data, dict) else data,

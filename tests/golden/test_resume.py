@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import underdog as ud
-from underdog.run.execute import build_model, split_of
+from underdog.run.execute import split_of
+from underdog.run.network import build_model
 from underdog.run.spec import RunSpec
 
 HYPER = ud.Hyperparameters(epochs=5, batch=32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,7 @@ def write_run(
     source: str = "toy",
     updates: int = 40,
     gallery: bool = False,
+    predictions: bool = False,
     **settings: Any,
 ) -> Path:
     """A folder with ``result.json``, ``epochs.jsonl`` and, if asked for, ``gallery.safetensors``."""
@@ -98,7 +100,26 @@ def write_run(
     (folder / "epochs.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     if gallery:
         write_gallery(folder, classes, shape, rng)
+    if predictions:
+        write_predictions(folder, classes, shape, rng, level)
     return folder
+
+
+def write_predictions(
+    folder: Path, classes: Sequence[str], shape: tuple[int, int, int], rng: np.random.Generator, skill: float
+) -> None:
+    """``predictions.csv`` of 10 validation and 30 test images of each class, and ``errors.safetensors`` of all the latter."""
+    lines: list[list[object]] = [["part", "epoch", "item", "group", "label", *(f"logit:{c}" for c in classes)]]
+    for part, n in (("val", 10), ("test", 30)):
+        for k, c in enumerate(classes):
+            logits = rng.normal(size=(n, len(classes)))
+            logits[:, k] += 3 * skill
+            lines += [[part, "best", f"{part}/{c}/{i}", f"{c} {i // 2}", c, *z] for i, z in enumerate(logits.tolist())]
+    with (folder / "predictions.csv").open("w", newline="", encoding="utf-8", errors="replace") as file:
+        csv.writer(file).writerows(lines)
+    items = [f"test/{c}/{i}" for c in classes for i in range(30)]
+    pixels = rng.integers(0, 256, (len(items), *shape), dtype=np.uint8)
+    save_file({"images": pixels}, folder / "errors.safetensors", metadata={"plain": json.dumps({"items": items})})
 
 
 def write_gallery(folder: Path, classes: Sequence[str], shape: tuple[int, int, int], rng: np.random.Generator) -> None:

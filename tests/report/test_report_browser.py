@@ -62,7 +62,14 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]
     for name, classes in pages.items():
         folders = [
             write_run(
-                out / name, m, s, classes, classes[: len(classes) // 2], source="x" * 300, gallery=m in ("aos", "noise")
+                out / name,
+                m,
+                s,
+                classes,
+                classes[: len(classes) // 2],
+                source="x" * 300,
+                gallery=m in ("aos", "noise"),
+                predictions=s == 0,
             )
             for m in SKILL
             for s in range(2)
@@ -101,6 +108,7 @@ def test_the_headings_are_there(measured: list[dict[str, object]]) -> None:
             "Training",
             "Confusions",
             "Class sizes",
+            "What a decision needs",
             "Altered images",
             "Settings and surroundings",
             "Definitions",
@@ -108,7 +116,8 @@ def test_the_headings_are_there(measured: list[dict[str, object]]) -> None:
 
 
 def test_every_picture_is_shown(measured: list[dict[str, object]]) -> None:
-    assert {(m["images"], m["loaded"]) for m in measured} == {(18, 18)}
+    galleries = 2 * 3 * 3
+    assert all(m["images"] == m["loaded"] and int(str(m["images"])) > galleries for m in measured)
 
 
 def test_figures_stay_readable(measured: list[dict[str, object]]) -> None:

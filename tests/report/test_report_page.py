@@ -80,7 +80,15 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
     out = tmp_path_factory.mktemp("hostile")
     folders = [
         write_run(
-            out, m, s, HOSTILE, HOSTILE[:3], gallery=m == "aos", source="<b>&amp;</b>", notes=["<script>note</script>"]
+            out,
+            m,
+            s,
+            HOSTILE,
+            HOSTILE[:3],
+            gallery=m == "aos",
+            predictions=True,
+            source="<b>&amp;</b>",
+            notes=["<script>note</script>"],
         )
         for m in SKILL
         for s in range(2)
@@ -179,4 +187,4 @@ def test_real_runs(tmp_path: Path) -> None:
     text, page = page_of([tmp_path / spec.id], tmp_path / "report.html")
     check(text, page)
     assert f"macro-F1 of {result['test']['macro_f1']:.3f}" in text
-    assert len(page.all("img")) == 3 * 8
+    assert len(page.all("img")) == 3 * 8 + len(result["decision"]["errors"])

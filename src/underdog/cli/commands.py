@@ -13,16 +13,24 @@ from typing import Any
 
 import torch
 
+from underdog.cli.data import data
+from underdog.cli.data_cache import chosen_cache
+from underdog.cli.devices import devices, on_all
+from underdog.cli.export import export
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
+from underdog.cli.predict import predict
 from underdog.cli.progress import bar, duration, watching
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
+from underdog.decision.rule import check_target
 from underdog.errors import InputError, unknown
-from underdog.names import ALTERING, DEVICES, METHODS
+from underdog.names import ALTERING, DEVICES, METHODS, TARGET_PRECISION
+from underdog.ranks import ALONE, Ranks
 from underdog.report.summary import eps_text
 from underdog.report.tables import text_table
 from underdog.run.compare import comparison, plan
 from underdog.run.execute import execute, finished, split_of
+from underdog.run.network import network_settings
 from underdog.run.spec import RunSpec
 from underdog.run.tune import TUNING_SEED, choose_eps, tuning_specs
 from underdog.validate import check_eps, check_positive, check_tau
@@ -48,10 +56,9 @@ def device(name: str) -> str:
     return name
 
 
-def read(options: Options) -> tuple[Source, float]:
-    """The source that the options name, and the seconds it took to read."""
-    begin = time.perf_counter()
-    reading = Reading(
+def reading_of(options: Options) -> Reading:
+    """How the options say that images are to be read."""
+    return Reading(
         size=options.size,
         resize=options.resize,
         skip_corrupt=options.skip_corrupt,
@@ -60,8 +67,13 @@ def read(options: Options) -> tuple[Source, float]:
         groups=options.groups,
         allow_group_leak=options.allow_group_leak,
     )
+
+
+def read(options: Options) -> tuple[Source, float]:
+    """The source that the options name, and the seconds it took to read."""
+    begin = time.perf_counter()
     with bar(f"reading {options.source}", None, " images") as shown:
-        source = load_images(options.source, reading, shown.update)
+        source = load_images(options.source, reading_of(options), shown.update, chosen_cache(options))
     for note in source.notes:
         say(f"note: {note}")
     return source, time.perf_counter() - begin
@@ -88,22 +100,39 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
         epochs=options.epochs,
         lr=options.lr,
         batch=options.batch,
-        model=options.model,
+        optimizer=options.optimizer,
+        weight_decay=options.weight_decay,
+        lr_backbone=options.lr_backbone,
+        scheduler=options.scheduler,
+        warmup=options.warmup,
+        early_stopping=options.early_stopping,
+        augment=tuple(options.augment),
+        freeze_until=options.freeze_until,
         width=options.width,
         depth=options.depth,
         precision=options.precision,
         budget=options.budget,
+        devices=options.devices,
+        **network_settings(options.model, options.weights, options.mean, options.std),
     )
 
 
-def one(spec: RunSpec, source: Source, out: Path, on: str, seconds: float) -> dict[str, Any]:
+def one(
+    spec: RunSpec,
+    source: Source,
+    out: Path,
+    on: str,
+    seconds: float,
+    target: float = TARGET_PRECISION,
+    ranks: Ranks = ALONE,
+) -> dict[str, Any]:
     """Carry out a run and say a line about it."""
     name = f"{spec.method} seed {spec.seed}" if not spec.tuning else f"eps {eps_text(spec.eps or 0)}"
     if finished(out / spec.id, spec):
         say(f"{name}: finished before")
-        return execute(spec, source, out, on)  # which only tidies up
+        return execute(spec, source, out, on, ranks=ranks)  # which only tidies up
     with watching(name, spec.epochs) as watcher:
-        result = execute(spec, source, out, on, watcher, seconds)
+        result = execute(spec, source, out, on, watcher, seconds, target, ranks)
     scores = result["test"] or result["val"]
     say(
         f"{name}: macro-F1 {scores['macro_f1']:.4f}, G-mean {scores['g_mean']:.4f} on {'test' if result['test'] else 'validation'} "
@@ -134,12 +163,18 @@ def with_eps(
     return replace(spec, eps=eps)
 
 
-def train(options: Options) -> None:
-    on = device(options.device)
+def train(options: Options, ranks: Ranks = ALONE) -> None:
+    check_positive("devices", options.devices, whole=True)
+    names = devices(device(options.device), options.devices)
+    on = names[ranks.rank]
+    check_target(options.target_precision)
     # Before the source is read, which may take long: a wrong setting fails at once.
     early = replace(spec_of(options, options.method, ""), seed=options.seed, data_seed=options.data_seed)
+    if ranks.world < len(names):
+        on_all(train, options, names)  # whose processes come here again
+        return
     source, seconds = read(options)
-    run = partial(one, on=on, seconds=seconds)
+    run = partial(one, on=on, seconds=seconds, target=options.target_precision, ranks=ranks)
     spec = replace(early, data=source.fingerprint)
     for note in split_of(spec, source).notes:
         say(f"note: {note}")
@@ -163,6 +198,7 @@ def text_recalls(result: dict[str, Any]) -> str:
 def compare(options: Options) -> None:
     on = device(options.device)
     check_positive("seeds", options.seeds, whole=True)
+    check_target(options.target_precision)
     for method in options.methods:
         if method not in METHODS:
             raise unknown("method", method, METHODS)
@@ -183,15 +219,16 @@ def compare(options: Options) -> None:
         options.out,
         options.output,
         on,
+        options.target_precision,
     )
 
 
 def run_all(
     base: RunSpec, source: Source, seconds: float, methods: Sequence[str], seeds: int, data_seed: int | None, budget: str,
-    out: Path, output: Path, on: str,
+    out: Path, output: Path, on: str, target: float = TARGET_PRECISION,
 ) -> None:  # fmt: skip
     """Every method with every seed, a table, and a report."""
-    run = partial(one, on=on, seconds=seconds)
+    run = partial(one, on=on, seconds=seconds, target=target)
     searched = base.eps is None and base.method in ALTERING
     if searched and all(finished(out / "tuning" / s.id, s) for s in tuning_specs(base)):
         base, searched = with_eps(base, source, out, run, on), False
@@ -208,7 +245,7 @@ def run_all(
     specs = comparison(base, methods, seeds, data_seed, budget)
     results = [run(spec, source, out) for spec in specs]
     say("\n" + text_table(results) + "\n")
-    page([out / spec.id for spec in specs], output)
+    page([out / spec.id for spec in specs], output, target)
 
 
 def demo(options: Options) -> None:
@@ -226,21 +263,25 @@ def demo(options: Options) -> None:
 
 
 def report(options: Options) -> None:
+    if options.target_precision is not None:
+        check_target(options.target_precision)
     writable(options.output)
     folders = sorted(path.parent for path in options.runs.glob("*/result.json"))
     if (options.runs / "result.json").exists():
         folders = [options.runs]
     if not folders:
         raise InputError(f"{options.runs} has no finished run (a folder with result.json)")
-    page(folders, options.output)
+    if decisions := page(folders, options.output, options.target_precision):
+        say("\n" + decisions)
 
 
-def page(folders: Sequence[Path], output: Path) -> None:
-    """Write a report."""
+def page(folders: Sequence[Path], output: Path, target: float | None = None) -> str:
+    """Write a report; what it says of a decision, as text."""
     from underdog.report import write_report  # noqa: PLC0415  (matplotlib takes a while to import)
 
-    write_report(folders, output)
+    decisions = write_report(folders, output, target)
     say(f"report: {output}")
+    return decisions
 
 
 def writable(output: Path) -> None:
@@ -252,4 +293,12 @@ def writable(output: Path) -> None:
         )
 
 
-COMMANDS: dict[str, Callable[[Options], None]] = {"demo": demo, "train": train, "compare": compare, "report": report}
+COMMANDS: dict[str, Callable[[Options], None]] = {
+    "demo": demo,
+    "train": train,
+    "compare": compare,
+    "report": report,
+    "predict": predict,
+    "export": export,
+    "data": data,
+}

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from fractions import Fraction
 from pathlib import Path
 from typing import TypeAlias
 
 from underdog import __version__
-from underdog.names import BUDGETS, DEVICES, EPS_GRID, LAYOUTS, METHODS, MODELS, PRECISIONS, RESIZES
+from underdog.cli.data import add_data
+from underdog.cli.data_cache import cache_arguments
+from underdog.cli.export import add_export
+from underdog.cli.predict import add_predict
+from underdog.cli.training_options import add_training
+from underdog.cli.values import names, number, size, whole
+from underdog.names import DEVICES, LAYOUTS, METHODS, PRECISIONS, RESIZES, TARGET_PRECISION
 
-__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
+__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "add_device", "parser", "whole"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # the type has no public name
 
@@ -20,39 +25,6 @@ DEMO_METHODS = ("baseline", "rus", "ros", "smote", "noise", "aos")
 DEMO_SEEDS = 3
 
 _METHODS = "\n".join(f"  {name:<17} {text}" for name, text in METHODS.items())
-_GRID = ", ".join(f"{n}/255" for n in EPS_GRID)
-
-
-def number(text: str) -> float:
-    """A decimal or a fraction, such as 0.03 or 8/255."""
-    try:
-        return float(Fraction(text.strip()))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 0.03 or 8/255") from None
-
-
-def whole(text: str) -> int:
-    """A whole number."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-
-
-def size(text: str) -> tuple[int, int]:
-    """SIZE or WIDTHxHEIGHT, returned as (height, width)."""
-    parts = text.lower().split("x")
-    if len(parts) not in (1, 2) or not all(p.isdigit() and int(p) > 0 for p in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size in pixels such as 64 or 64x48 (width x height)")
-    return int(parts[-1]), int(parts[0])
-
-
-def names(text: str) -> list[str]:
-    """A comma-separated list without empty or repeated names."""
-    found = [name.strip() for name in text.split(",") if name.strip()]
-    if not found:
-        raise argparse.ArgumentTypeError("at least one name is needed")
-    return list(dict.fromkeys(found))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    for add in (_demo, _train, _compare, _report):
+    for add in (_demo, _train, _compare, _report, add_data, add_predict, add_export):
         add(commands)
     return root
 
@@ -105,12 +77,14 @@ def _train(commands: Commands) -> None:
         epilog="examples:\n"
         "  underdog train photos/ --size 64 --method aos --eps 8/255 --tau 0.5\n"
         "  underdog train mnist.tar --method ros --rho 60 --mu 0.6 --epochs 20 --lr 1e-4\n"
-        "  underdog train digits --method smote --rho 20 --mu 0.6 --batch 64\n\n"
+        "  underdog train digits --method smote --rho 20 --mu 0.6 --batch 64\n"
+        "  underdog train photos/ --size 224 --model resnet20 --batch 256 --devices 2\n\n"
         "A killed run goes on where it was when the same command is given again.",
     )
     _data(command)
+    cache_arguments(command.add_argument_group("cache"))
     command.add_argument("--method", default="aos", metavar="NAME", help="one of the methods above (default: aos)")
-    _training(command)
+    add_training(command)
     command.add_argument(
         "--folds", type=whole, metavar="K", help="divide the images into K folds, of which --fold is the test part"
     )
@@ -119,8 +93,14 @@ def _train(commands: Commands) -> None:
     command.add_argument(
         "--data-seed", type=whole, default=0, help="seed of validation part and imbalance (default: 0)"
     )
+    _target(command)
     _out(command, "runs")
     _machine(command)
+    command.add_argument(
+        "--devices", type=whole, default=1, metavar="N",
+        help="GPUs (with --device cpu: processes) that share each batch; BatchNorm sees their shares, so the figures, and the "
+        "run, are others than with one (default: 1)",
+    )  # fmt: skip
 
 
 def _compare(commands: Commands) -> None:
@@ -136,11 +116,12 @@ def _compare(commands: Commands) -> None:
         "Finished runs are never done again; a killed comparison goes on when the same command is given again.",
     )
     _data(command)
+    cache_arguments(command.add_argument_group("cache"))
     command.add_argument(
         "--methods", type=names, default=list(DEMO_METHODS), metavar="A,B,...",
         help=f"methods to compare (default: {','.join(DEMO_METHODS)})",
     )  # fmt: skip
-    _training(command)
+    add_training(command)
     command.add_argument(
         "--folds",
         type=whole,
@@ -154,8 +135,10 @@ def _compare(commands: Commands) -> None:
         "--data-seed", type=whole, metavar="SEED",
         help="one seed for the data of all runs (default: each seed draws its own validation part and imbalance)",
     )  # fmt: skip
+    _target(command)
     _out(command, "runs", report="report.html")
     _machine(command)
+    command.set_defaults(devices=1)  # runs are compared one after the other
 
 
 def _report(commands: Commands) -> None:
@@ -164,9 +147,13 @@ def _report(commands: Commands) -> None:
         "report",
         help="a page on runs that are finished",
         description="Write one self-contained HTML page on the finished runs in a folder.",
-        epilog="example:\n  underdog report runs/ -o report.html",
+        epilog="examples:\n  underdog report runs/ -o report.html\n  underdog report runs/ --target-precision 0.9",
     )
     command.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
+    command.add_argument(
+        "--target-precision", type=number, metavar="P",
+        help=f"thresholds and recalls at this precision, in (0, 1] (default: that of the runs, or {TARGET_PRECISION})",
+    )  # fmt: skip
     command.add_argument(
         "-o",
         "--output",
@@ -177,7 +164,16 @@ def _report(commands: Commands) -> None:
     )
 
 
+def _target(command: argparse.ArgumentParser) -> None:
+    command.add_argument_group("decision").add_argument(
+        "--target-precision", type=number, default=TARGET_PRECISION, metavar="P",
+        help="precision in (0, 1] that the threshold of each class has to reach on validation images "
+        f"(default: {TARGET_PRECISION}); runs that are finished keep theirs",
+    )  # fmt: skip
+
+
 def _data(command: argparse.ArgumentParser) -> None:
+    """The arguments that say which images to use, and how."""
     group = command.add_argument_group("data")
     group.add_argument(
         "source", metavar="SOURCE",
@@ -232,40 +228,16 @@ def _data(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _training(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("training")
-    group.add_argument(
-        "--eps", type=number, metavar="E",
-        help=f"length of an alteration in pixel units, such as 8/255 (default: chosen on validation from {_GRID})",
-    )  # fmt: skip
-    group.add_argument(
-        "--tau", type=number, default=0.5, metavar="T", help="probability that a rare image is altered (default: 0.5)"
+def add_device(command: argparse._ActionsContainer) -> None:
+    """The option that says where to compute."""
+    command.add_argument(
+        "--device", default="auto", help=f"{', '.join(DEVICES)} or cuda:N (default: auto, a GPU where there is one)"
     )
-    group.add_argument(
-        "--epochs", type=whole, default=20, metavar="N", help="passes over the resampled data (default: 20)"
-    )
-    group.add_argument(
-        "--budget", choices=BUDGETS, default="epochs",
-        help="; ".join(f"{name}: {text}" for name, text in BUDGETS.items()) + " (default: epochs)",
-    )  # fmt: skip
-    group.add_argument("--lr", type=number, default=1e-3, metavar="RATE", help="Adam's learning rate (default: 0.001)")
-    group.add_argument("--batch", type=whole, default=128, metavar="N", help="images per update (default: 128)")
-    group.add_argument(
-        "--model", default="paper", metavar="NAME",
-        help=f"{', '.join(MODELS)}, or package.module:factory of your own, a function (channels, classes, (height, width)) -> "
-        "torch.nn.Module, known by its name: after a change of its code use a new --out (default: paper)",
-    )  # fmt: skip
-    group.add_argument(
-        "--width", type=number, default=1.0, metavar="W", help="multiplies the network's channels (default: 1)"
-    )
-    group.add_argument("--depth", type=whole, metavar="D", help="blocks of the paper's network (default: 2)")
 
 
 def _machine(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("machine")
-    group.add_argument(
-        "--device", default="auto", help=f"{', '.join(DEVICES)} or cuda:N (default: auto, a GPU where there is one)"
-    )
+    add_device(group)
     group.add_argument(
         "--precision", choices=PRECISIONS, default="float32",
         help="bfloat16 is faster on GPUs and on CPUs with AVX-512 (default: float32)",

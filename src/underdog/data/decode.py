@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from underdog.data.archive import Member
 from underdog.data.reading import Progress, Reading
 from underdog.errors import InputError
 
-__all__ = ["Decoded", "decode", "decode_image", "decoding", "resized"]
+__all__ = [
+    "Decoded",
+    "check_corrupt",
+    "decode",
+    "decode_image",
+    "decoding",
+    "in_order",
+    "prepared",
+    "resized",
+    "workers",
+]
 
 #: Images of different sizes, or larger than this, need a size to be brought to.
 LARGEST = 256
 #: Pixels of an image that is decoded, at most: 8192 x 8192. A file of a few kilobytes can claim any number.
 MOST_PIXELS = 2**26
 #: Encoded images waiting to be decoded, at most.
-WAITING = 512
+WAITING = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +47,13 @@ class Decoded:
         pixels: (M, C, H, W) uint8, C = 1 where all are grey and 3 where one is not, in the order of their paths.
         kept: (M,) their positions among the files.
         corrupt: paths of the files that could not be decoded, with the reason.
+        notes: remarks, such as why they could not be kept in a cache.
     """
 
     pixels: npt.NDArray[np.uint8]
     kept: npt.NDArray[np.int64]
     corrupt: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def decode(members: Sequence[Member], reading: Reading, progress: Progress) -> Decoded:
@@ -54,24 +66,45 @@ def decode(members: Sequence[Member], reading: Reading, progress: Progress) -> D
     decoded: dict[int, npt.NDArray[np.uint8]] = {}
     corrupt: dict[str, str] = {}
     shapes = Counter[tuple[int, ...]]()
-    with decoding(), ThreadPoolExecutor() as pool:
-        for at in range(0, len(members), WAITING):
-            part = members[at : at + WAITING]
-            # Read here, in the archive's order; decode there, where Pillow lets go of the interpreter.
-            results = pool.map(partial(decode_image, reading=reading), [m.read() for m in part])
-            for n, result in enumerate(results, at):
-                if isinstance(result, str):
-                    corrupt[str(members[n].path)] = result
-                    check_corrupt(corrupt, reading)
-                else:
-                    decoded[n] = result
-                    shapes[result.shape[:2]] += 1
-            _check_sizes(shapes)  # now, and not after a million photographs have filled the memory
-            progress(len(part))
-    if not decoded:
+    with decoding(), closing(_in_parallel(members, reading)) as results:
+        for n, result in enumerate(results):
+            if isinstance(result, str):
+                corrupt[str(members[n].path)] = result
+                check_corrupt(corrupt, reading)
+            else:
+                decoded[n] = result
+                shapes[result.shape[:2]] += 1
+                if n % WAITING == 0 or max(result.shape[:2]) > LARGEST:
+                    _check_sizes(shapes, reading)  # now, and not after a million photographs have filled the memory
+            progress(1)
+    _check_sizes(shapes, reading)
+    kept = in_order(members, corrupt)
+    if not kept:
         raise InputError(f"none of the {len(members)} images can be decoded")
-    kept = sorted(decoded, key=lambda n: members[n].path)
     return Decoded(_stacked(decoded, kept), np.array(kept), corrupt)
+
+
+def _in_parallel(members: Iterable[Member], reading: Reading) -> Generator[npt.NDArray[np.uint8] | str, None, None]:
+    """Each file's ``decode_image``, in their order."""
+    waiting: deque[Future[npt.NDArray[np.uint8] | str]] = deque()
+    with ThreadPoolExecutor(workers()) as pool:
+        for member in members:
+            if len(waiting) == WAITING:
+                yield waiting.popleft().result()
+            # Read here, in the archive's order; decode there, where Pillow lets go of the interpreter.
+            waiting.append(pool.submit(decode_image, member.read(), reading))
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def workers() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(members: Sequence[Member], corrupt: Container[str]) -> list[int]:
+    """Positions of the files that can be decoded, in the order of their paths, which is that of no archive."""
+    return sorted((n for n, m in enumerate(members) if str(m.path) not in corrupt), key=lambda n: members[n].path.parts)
 
 
 def check_corrupt(corrupt: dict[str, str], reading: Reading) -> None:
@@ -81,8 +114,8 @@ def check_corrupt(corrupt: dict[str, str], reading: Reading) -> None:
         raise InputError(f"{path} cannot be decoded: {reason} (--skip-corrupt leaves such files out)")
 
 
-def _check_sizes(shapes: Counter[tuple[int, ...]]) -> None:
-    if len(shapes) > 1 or (shapes and max(max(shapes)) > LARGEST):
+def _check_sizes(shapes: Counter[tuple[int, ...]], reading: Reading) -> None:
+    if reading.size is None and shapes and (len(shapes) > 1 or max(max(shapes)) > LARGEST):
         most = ", ".join(f"{w}x{h} ({n})" for (h, w), n in shapes.most_common(3))
         raise InputError(
             f"images differ in size or exceed {LARGEST} pixels, such as {most}: "
@@ -121,13 +154,24 @@ def decode_image(data: bytes, reading: Reading) -> npt.NDArray[np.uint8] | str:
                 return refusal
             if reading.size is not None:  # of a JPEG, decode no more than twice the size that is wanted
                 image.draft(None, (2 * reading.size[1], 2 * reading.size[0]))
-            image.load()
-            kind, upright = image.format, ImageOps.exif_transpose(image)
-        if upright.mode in ("I", "F") and not (upright.mode == "I" and kind == "PNG"):
-            return "32-bit pixels of unknown range"
-        return np.asarray(resized(_plain(upright), reading))
+            return prepared(image, reading)
+    except UnidentifiedImageError:
+        return "no image in a format that is known"
     except Exception as error:  # foreign bytes make decoders fail in any way, and each has the same consequence
         return str(error) or type(error).__name__
+
+
+def prepared(image: Image.Image, reading: Reading) -> npt.NDArray[np.uint8]:
+    """An opened image as uint8 (H, W) or (H, W, 3), upright.
+
+    Raises:
+        InputError: 32-bit pixels, whose range is unknown.
+    """
+    image.load()
+    kind, upright = image.format, ImageOps.exif_transpose(image)
+    if upright.mode in ("I", "F") and not (upright.mode == "I" and kind == "PNG"):
+        raise InputError("32-bit pixels of unknown range")
+    return np.asarray(resized(_plain(upright), reading))
 
 
 def _refusal(image: Image.Image) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from underdog.data.archive import Member, open_members
+from underdog.data.cache import CachedSource, check_writable
 from underdog.data.cifar import is_cifar, read_cifar
-from underdog.data.decode import decode
+from underdog.data.decode import Decoded, decode
 from underdog.data.folders import Listing, list_images
 from underdog.data.huggingface import is_dataset, list_dataset
 from underdog.data.idx import idx_name, read_idx
@@ -34,6 +35,7 @@ class Source:
         train: the training part, or everything where the source has no parts.
         val, test: the source's own parts, or None.
         notes: remarks, such as how many files were no images.
+        reading: how its files were read, for whoever is to read others alike.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Source:
     val: ImageSet | None = None
     test: ImageSet | None = None
     notes: tuple[str, ...] = ()
+    reading: Reading = field(default_factory=Reading)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -49,7 +52,12 @@ class Source:
         return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def load_images(source: str | Path, reading: Reading | None = None, progress: Progress = lambda images: None) -> Source:
+def load_images(
+    source: str | Path,
+    reading: Reading | None = None,
+    progress: Progress = lambda images: None,
+    cache: Path | None = None,
+) -> Source:
     """Read a source of images.
 
     Args:
@@ -58,25 +66,32 @@ def load_images(source: str | Path, reading: Reading | None = None, progress: Pr
             CIFAR's binary files; a folder that Hugging Face's ``datasets`` saved.
         reading: size, tables, and what to do about what is wrong.
         progress: called with the number of images as they are decoded.
+        cache: folder for decoded images, from where they come the next time; none without.
 
     Raises:
         InputError: no such source, nothing in it, a single class, a corrupt image, differing sizes, tables that
-            do not fit, groups in several parts.
+            do not fit, groups in several parts, a cache that cannot be written.
 
     >>> digits = load_images("digits")
     >>> len(digits.train), digits.train.shape, digits.train.classes[:3]
     (1797, (1, 16, 16), ('0', '1', '2'))
     """
     reading = reading or Reading()
+    if cache:
+        check_writable(cache)
     if str(source) == "digits":
         _check_plain("digits", reading)
-        return _digits(reading.size or (16, 16))
+        return replace(_digits(reading.size or (16, 16)), reading=reading)
     path = existing(source)
-    with open_members(path) as members:
+    kept = CachedSource(path, cache) if cache else None
+    with kept.members() if kept else open_members(path) as members:
         listing = find_files(path, members, reading)
-        found = _decoded(listing, reading, progress) if listing else _arrays(path.name, members, reading)
+        if listing is None:
+            found = _arrays(path.name, members, reading)
+        else:
+            found = _labelled(listing, (kept.decode if kept else decode)(listing.members, reading, progress), reading)
     _check_classes(found.name, found.train)
-    return _check_leak(found, reading.allow_group_leak)
+    return replace(_check_leak(found, reading.allow_group_leak), reading=reading)
 
 
 def existing(source: str | Path) -> Path:
@@ -126,11 +141,10 @@ def _check_plain(name: str, reading: Reading) -> None:
             raise InputError(f"--{option} does not apply to {name!r}, whose images are not files of their own")
 
 
-def _decoded(listing: Listing, reading: Reading, progress: Progress) -> Source:
+def _labelled(listing: Listing, decoded: Decoded, reading: Reading) -> Source:
     """The images of a listing, part by part, in the order of their paths."""
     files, classes = listing.files, listing.classes
-    decoded = decode([f.member for f in files], reading, progress)
-    notes = listing.notes
+    notes = (*listing.notes, *decoded.notes)
     if decoded.corrupt:
         some = ", ".join(list(decoded.corrupt)[:5]) + (" ..." if len(decoded.corrupt) > 5 else "")
         notes = (*notes, f"{len(decoded.corrupt)} corrupt files were left out: {some}")

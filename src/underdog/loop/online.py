@@ -6,7 +6,7 @@ from collections.abc import Collection
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from underdog.errors import InputError
 from underdog.loop.losses import LossLike, class_numbers
@@ -51,7 +51,9 @@ class Tally:
 def _generator(model: nn.Module) -> torch.Generator:
     """The generator of a network, seeded as the script was; the script's own state neither moves nor matters."""
     if model not in _OWN:
-        _OWN[model] = torch.Generator().manual_seed(torch.initial_seed() % 2**63)
+        # Ranks are mostly seeded alike, which would make the same positions of their batches altered ones.
+        rank = distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+        _OWN[model] = torch.Generator().manual_seed((torch.initial_seed() + rank) % 2**63)
     return _OWN[model]
 
 
@@ -90,7 +92,7 @@ def perturb_batch(
         mean, std: per channel, where x is normalised as (pixels - mean) / std.
         low, high: what the darkest and the brightest pixel are before normalisation, such as 0 and 255.
         generator: draws which images are altered, B numbers a batch; keep its state to resume. Without, each model has
-            one of its own, seeded with ``torch.initial_seed()``.
+            one of its own, seeded with ``torch.initial_seed()`` plus the rank of this process.
         tally: counts the altered images, and those whose gradient was zero.
 
     Returns:

@@ -13,6 +13,7 @@ from torch.utils.data import Sampler
 from underdog.data.imbalance import minority_by_count
 from underdog.errors import InputError
 from underdog.loop.labels import find_labels
+from underdog.ranks import Ranks
 from underdog.rng import RandomStreams
 
 __all__ = ["BalancedSampler", "share"]
@@ -33,6 +34,19 @@ def share(order: Indices, rank: int, world: int) -> Indices:
     [[0, 2, 4], [1, 3, 0]]
     """
     return np.resize(order, -(-len(order) // world) * world)[rank::world]
+
+
+def check_world(state: Mapping[str, Any], world: int) -> None:
+    """What is left of an epoch depends on how many ranks share it.
+
+    Raises:
+        InputError: the state is from within an epoch of another number of ranks.
+    """
+    if state["seen"] and state["world"] != world:
+        raise InputError(
+            f"the state is from within an epoch of {state['world']} ranks, and there are {world} now: "
+            "resume with as many, or from the end of an epoch"
+        )
 
 
 class BalancedSampler(Sampler[int]):
@@ -69,8 +83,7 @@ class BalancedSampler(Sampler[int]):
     """
 
     def __init__(self, labels: object, seed: int = 0, rank: int = 0, world: int = 1) -> None:
-        if not 0 <= rank < world:
-            raise InputError(f"rank must lie in [0, world), not {rank} of {world}")
+        Ranks(rank, world)  # which says what is wrong with them
         numbers = find_labels(labels)
         if not len(numbers):
             raise InputError("labels must name at least one image")
@@ -136,9 +149,5 @@ class BalancedSampler(Sampler[int]):
         """
         if state["images"] != sum(self.counts):
             raise InputError(f"the state is of {state['images']} images, but there are {sum(self.counts)} now")
-        if state["seen"] and state["world"] != self.world:
-            raise InputError(
-                f"the state is from within an epoch of {state['world']} ranks, and there are {self.world} now: "
-                "resume with as many, or from the end of an epoch"
-            )
+        check_world(state, self.world)
         self.epoch, self._seen, self._resume = int(state["epoch"]), int(state["seen"]), int(state["seen"])

@@ -17,6 +17,7 @@ from underdog.errors import InputError
 from underdog.learner import untouched
 from underdog.loop.losses import LossLike, class_numbers, losses_of, per_image
 from underdog.loop.units import Units
+from underdog.ranks import ALONE, Ranks
 
 __all__ = ["Objective", "Script", "logits_of"]
 
@@ -69,6 +70,23 @@ def _eagerly() -> Iterator[None]:
 
 
 @contextmanager
+def _bare(model: nn.Module) -> Iterator[None]:
+    """Let DistributedDataParallel, wherever it is in a model, pass images through and no more.
+
+    Of its own, it would send buffers to the other ranks, which may have no image to alter just now, and
+    wait for gradients that never come.
+    """
+    found = [m for m in model.modules() if isinstance(m, DistributedDataParallel) and "forward" not in m.__dict__]
+    for m in found:
+        m.__dict__["forward"] = m.module.__call__
+    try:
+        yield
+    finally:
+        for m in found:
+            del m.__dict__["forward"]
+
+
+@contextmanager
 def _explained() -> Iterator[None]:
     """Say what to do about errors of autograd that are about how the network is written."""
     try:
@@ -109,6 +127,7 @@ class Script:
         inside: losses from what the network sees and labels, in the place of model and loss.
         units: what the network sees of pixels.
         targets: from class numbers to labels as the script has them.
+        ranks: the processes that alter images together.
     """
 
     model: nn.Module
@@ -116,16 +135,12 @@ class Script:
     inside: Objective | None = None
     units: Units = field(default_factory=Units)
     targets: Callable[[Tensor], Tensor] = field(default=lambda y: y)
+    ranks: Ranks = ALONE
 
     @property
     def is_new(self) -> bool:
         """Whether ``first_look`` has still to find nothing wrong with this model."""
         return self.model not in _KNOWN
-
-    @property
-    def network(self) -> nn.Module:
-        """The model itself: a DistributedDataParallel one would wait for gradients that never come."""
-        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
 
     @contextmanager
     def _looking(self, device: torch.device) -> Iterator[None]:
@@ -135,6 +150,7 @@ class Script:
             stack.enter_context(untouched(self.model, device))
             if isinstance(self.loss, nn.Module):
                 stack.enter_context(untouched(self.loss, device))
+            stack.enter_context(_bare(self.model))
             stack.enter_context(_eagerly())
             stack.enter_context(torch.inference_mode(False))
             yield
@@ -144,7 +160,7 @@ class Script:
         if self.inside is not None:
             inside = self.inside
             return losses_of(inside(x, y), len(x), lambda at: inside(x.detach()[at], y[at]))
-        output = logits_of(self.network(x), len(x))
+        output = logits_of(self.model(x), len(x))
         if self.is_new and self.loss is None and (output.ndim != 2 or int(class_numbers(y).max()) >= output.shape[1]):
             raise InputError(
                 f"the model must return logits of shape ({len(x)}, classes) with a column for each class, but "
@@ -208,10 +224,10 @@ class Script:
     def _seen(self, pixels: Tensor) -> Tensor:
         """What the network sees of pixels, on its device, in its type and memory format."""
         x = self.units.to_input(pixels)
-        if (p := next(self.network.parameters(), None)) is not None:
+        if (p := next(self.model.parameters(), None)) is not None:
             half = p.dtype in (torch.float16, torch.bfloat16)
             x = x.to(p.device, p.dtype if half else x.dtype)
-        return x.contiguous(memory_format=_memory_format(self.network)) if x.ndim == 4 else x
+        return x.contiguous(memory_format=_memory_format(self.model)) if x.ndim == 4 else x
 
     def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(B,) training losses; where the loss lies inside the model, ``logits`` are the images, see ``gradient``."""
@@ -226,7 +242,7 @@ class Script:
             raise InputError("an attack that looks at logits cannot be used with objective=, which has none")
         seen = self._seen(x)
         with self._looking(seen.device), torch.no_grad():
-            return logits_of(self.network(seen), len(x)).float().to(x.device)
+            return logits_of(self.model(seen), len(x)).float().to(x.device)
 
     def gradient(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
         """d sum(of(logits(x))) / dx of pixels, (B, C, H, W), in evaluation mode, without a trace.
@@ -243,4 +259,4 @@ class Script:
         return slope if self.units.plain else slope / self.units.step(x, 1.0)
 
     def _logits(self, v: Tensor) -> Tensor:
-        return logits_of(self.network(v), len(v))
+        return logits_of(self.model(v), len(v))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -12,19 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from underdog.data.images import ImageSet
-from underdog.epoch import Altered, AlteredPixels, AlteredSigns, Epoch
 from underdog.errors import InputError
-from underdog.loop.items import Augment, Items, Pixels, Shown, ShownItems, Signs, seeded
+from underdog.loop.items import Augment, Items, Shown, ShownItems, seeded
 from underdog.loop.labels import find_labels
 from underdog.loop.losses import LossLike, class_numbers
+from underdog.loop.rows import RowsOf, as_written, change_of
+from underdog.loop.sampler import check_world, share
 from underdog.loop.script import FEW, Objective, Script
 from underdog.loop.units import Channels, Units
+from underdog.ranks import Ranks
 from underdog.resample.base import Resampler
 from underdog.rng import RandomStreams
 
@@ -32,35 +32,6 @@ __all__ = ["Snapshot", "SnapshotLoader"]
 
 #: Items read twice to see whether the data set augments at random: a flip in half of all reads is missed once in 2^16.
 TWICE = 16
-
-
-@dataclass(frozen=True, eq=False)
-class RowsOf(Epoch):
-    """An epoch whose images are the items of a data set, read when they are asked for; ``images`` only counts them."""
-
-    items: Items | None = None
-
-    def unit(self, rows: npt.NDArray[np.int64]) -> Tensor:
-        assert self.items is not None
-        return self.items.units.to_pixels(self.items.read(rows))
-
-    def _pixels(self, rows: Tensor) -> Tensor:
-        raise InputError(
-            "this resampler needs the bytes of all images at once (SMOTE does): load them as an ImageSet and use underdog.fit"
-        )
-
-
-def _change(altered: Altered, number: int) -> Signs | Pixels | None:
-    """An altered row as it travels to a worker; None where it does not differ from its origin by definition."""
-    if isinstance(altered, AlteredSigns):
-        return Signs(altered.packed[number].numpy(), altered.eps, altered.clip) if altered.eps else None
-    assert isinstance(altered, AlteredPixels)
-    return Pixels(altered.pixels[number].float().numpy())
-
-
-def _as_written(numbers: Tensor, like: Tensor | None) -> Tensor:
-    """Class numbers (B,) as the data set writes its labels, of which ``like`` is a one-hot one."""
-    return numbers if like is None else functional.one_hot(numbers, like.numel()).to(like.dtype)
 
 
 class EpochSampler(Sampler[Shown]):
@@ -80,20 +51,29 @@ class EpochSampler(Sampler[Shown]):
 
 
 class SnapshotLoader(DataLoader[Any]):
-    """A ``DataLoader`` that notices training on an epoch that was not announced."""
+    """A ``DataLoader`` that notices training on an epoch that was not announced.
+
+    Nothing happens, no epoch begins and no worker starts, before the first batch is asked for: frameworks make an
+    iterator early, before they say which epoch it is for.
+    """
 
     sampler: EpochSampler
 
     def __iter__(self) -> Any:
-        return self._watched(super().__iter__(), self.sampler.snapshot.fresh)
+        if not isinstance(self.sampler, EpochSampler):
+            raise InputError(
+                f"the loader's sampler was replaced by a {type(self.sampler).__name__}, which does not know what an epoch "
+                "shows (Lightning does so for overfit_batches, and on several devices): leave that setting away"
+            )
+        return self._watched(self.sampler.snapshot)
 
     def set_epoch(self, epoch: int) -> None:
         """The same as ``Snapshot.set_epoch``."""
         self.sampler.set_epoch(epoch)
 
-    def _watched(self, inner: Iterator[Any], fresh: bool) -> Iterator[Any]:
+    def _watched(self, snapshot: Snapshot) -> Iterator[Any]:
         """The batches, until the bound model is trained on an epoch that was trained on before."""
-        snapshot, trained = self.sampler.snapshot, list[bool]()
+        inner, fresh, trained = super().__iter__(), snapshot.fresh, list[bool]()
         announcements = snapshot.announcements
 
         def stepped(optimizer: Optimizer, args: object, kwargs: object) -> None:
@@ -113,6 +93,24 @@ class SnapshotLoader(DataLoader[Any]):
                     )
         finally:
             hook.remove()
+
+    # Lightning asks loaders for their state, and takes those that have none for ones that cannot go on within an epoch.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which epoch is shown; what it shows is the state of the ``Snapshot``."""
+        return {"epoch": self.sampler.snapshot.shown_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Check that the snapshot is back where it was.
+
+        Raises:
+            InputError: its own state was not loaded.
+        """
+        if state["epoch"] != (now := self.sampler.snapshot.shown_epoch):
+            raise InputError(
+                f"the loader's state is from within epoch {state['epoch']}, but its snapshot is in {now}: save and load the "
+                "snapshot's state too (in Lightning, underdog.loop.lightning.SnapshotCallback does)"
+            )
 
 
 class Snapshot:
@@ -135,13 +133,15 @@ class Snapshot:
         mean, std: per channel, where the data set normalises its images.
         low, high: what the darkest and the brightest pixel are before normalisation.
         seed: any integer; decides everything that is drawn.
+        rank, world: the number of this process and how many there are. Each rank shows its share of one epoch, whose first
+            examples are repeated where ``world`` does not divide it, and alters its share of the images for all of them.
 
     Attributes:
         current: the ``Epoch`` that is shown, with ``altered_examples`` and ``zero_gradients``.
 
     Raises:
         InputError: labels that cannot be found, an iterable data set, one that augments at random, images outside
-            [low, high] or of several sizes.
+            [low, high] or of several sizes; a rank outside [0, world).
 
     *Source*: Algorithm 1 of the paper, by way of ``Epoch`` and the resamplers.
 
@@ -172,15 +172,14 @@ class Snapshot:
         low: float = 0.0,
         high: float = 1.0,
         seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
+        self.ranks = Ranks(rank, world)
         numbers = self._labels(dataset, labels)
         self.seed, self.rng, self.resampler, self.augment = seed, RandomStreams(seed), resampler, augment
         self.items = Items(dataset, Units.of(mean, std, low, high), image)
-        rare = None if minority is None else frozenset(int(k) for k in minority)
-        names = tuple(str(k) for k in range(int(numbers.max()) + 1))
-        counted = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(numbers), -1, -1, -1)
-        epoch = Epoch.of(ImageSet(counted, torch.from_numpy(numbers), names, minority=rare))
-        self.first = RowsOf(**{f.name: getattr(epoch, f.name) for f in fields(epoch)}, items=self.items)
+        self.first = RowsOf.reading(self.items, numbers, minority)
         self.targets = self._probe()
         self.start = self.current = resampler.start(self.first, self.rng)
         self.script: Script | None = None
@@ -232,11 +231,16 @@ class Snapshot:
                     )
                 if y.ndim and y.numel() > 1:
                     one_hot = y
-        return partial(_as_written, like=one_hot)
+        return partial(as_written, like=one_hot)
 
     def __len__(self) -> int:
-        """Examples in every epoch, right from the beginning."""
-        return len(self.start)
+        """Examples that this rank shows in every epoch, right from the beginning."""
+        return math.ceil(len(self.start) / self.ranks.world)
+
+    @property
+    def shown_epoch(self) -> int | None:
+        """The number of the epoch in ``current``; None before the first."""
+        return self._begun
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -257,8 +261,12 @@ class Snapshot:
 
         Returns:
             itself. A loss that changes by epoch is bound again before the epoch.
+
+        Raises:
+            InputError: a process group or DistributedDataParallel model of another number of processes than ``world``.
         """
-        self.script = Script(model, loss, objective, self.items.units, self.targets)
+        self.ranks.check(model)
+        self.script = Script(model, loss, objective, self.items.units, self.targets, self.ranks)
         return self
 
     def loader(self, batch_size: int = 1, **settings: Any) -> SnapshotLoader:
@@ -308,33 +316,39 @@ class Snapshot:
             raise InputError(
                 "bind(model, loss) must be called before the loader is iterated: images are altered against it"
             )
-        if self.script.is_new:
-            classes = np.unique(self.first.labels, return_index=True)[1][:FEW]
-            y = self.targets(torch.from_numpy(self.first.labels[classes]))
-            self.script.look_at(self.first.unit(classes), y)
         t = self._due
-        if t is None:
+        if t is None or t == self._begun:
+            self._first_look(self.script)
             return -1 if self._begun is None else self._begun
-        if t != self._begun:
-            before = self.current if self._begun is None or t > self._begun else self.start
+        with self.ranks.together():
+            self._first_look(self.script)
+        before = self.current if self._begun is None or t > self._begun else self.start
+        # Buffers drift apart: BatchNorm sees other batches on every rank.
+        with self.ranks.first_buffers(self.script.model):
             epoch = self.resampler.refresh(before, t, self.script, self.rng)
-            if len(epoch) != len(self.start):
-                raise InputError(
-                    f"the resampler changes the epoch's length from {len(self.start)} to {len(epoch)}, which loaders and "
-                    "schedules are built on: use one that keeps it, or underdog.fit"
-                )
-            self.current, self._begun = epoch, t
+        if len(epoch) != len(self.start):
+            raise InputError(
+                f"the resampler changes the epoch's length from {len(self.start)} to {len(epoch)}, which loaders and "
+                "schedules are built on: use one that keeps it, or underdog.fit"
+            )
+        self.current, self._begun = epoch, t
         return t
 
+    def _first_look(self, script: Script) -> None:
+        """At one image of each class: what is wrong with a new network or its loss shows before training."""
+        if script.is_new:
+            rows = np.unique(self.first.labels, return_index=True)[1][:FEW]
+            script.look_at(self.first.unit(rows), self.targets(torch.from_numpy(self.first.labels[rows])))
+
     def walk(self) -> Iterator[Shown]:
-        """The epoch's examples in the order of ``Epoch.batches``."""
+        """This rank's examples in the order of ``Epoch.batches``."""
         t = self._begin()
         # A look before the interrupted epoch is announced again shows it whole.
         epoch, begin = self.current, 0 if self._due is None else self._resume
-        order = self.rng("shuffle", t).permutation(len(epoch))[begin:]
+        order = share(self.rng("shuffle", t).permutation(len(epoch)), self.ranks.rank, self.ranks.world)[begin:]
         for position, row, origin in zip(order, epoch.index[order], epoch.origin[epoch.index[order]], strict=True):
             altered = epoch.altered if row != origin else None
-            change = None if altered is None else _change(altered, int(row) - epoch.originals)
+            change = None if altered is None else change_of(altered, int(row) - epoch.originals)
             yield Shown(int(position), int(origin), t, change)
         if self._due is not None:
             self._resume = 0
@@ -343,8 +357,9 @@ class Snapshot:
         """Everything needed to go on as if nothing had happened, beside the script's own model and optimiser.
 
         Args:
-            seen: in the middle of an epoch, how many of its examples were trained on; the loader itself cannot know,
-                since workers read ahead. The resumed epoch is announced with its own number and shows the rest.
+            seen: in the middle of an epoch, how many of its examples this rank has trained on; the loader itself cannot
+                know, since workers read ahead. The resumed epoch is announced with its own number and shows the rest.
+                One rank's state serves all ranks.
         """
         return {
             "seed": self.seed,
@@ -352,6 +367,7 @@ class Snapshot:
             "labels": self._fingerprint(),
             "epoch": self._begun,
             "seen": int(seen),
+            "world": self.ranks.world,
             "notes": list(self.current.notes),
             "shown": self.current.state(),
         }
@@ -363,7 +379,7 @@ class Snapshot:
         """Put back what ``state_dict`` returned; then announce the next epoch, or the one that was interrupted.
 
         Raises:
-            InputError: the state of another data set or seed.
+            InputError: the state of another data set or seed, or, within an epoch, of another number of ranks.
         """
         if state["images"] != len(self.first.images):
             raise InputError(
@@ -374,6 +390,7 @@ class Snapshot:
             raise InputError("the state is of a data set with other labels, or in another order")
         if state["seed"] != self.seed:
             raise InputError(f"the state is of seed {state['seed']}, not {self.seed}")
+        check_world(state, self.ranks.world)
         self.current = self.first.restored(state["shown"], tuple(state["notes"]))
         self._begun, self._resume = state["epoch"], int(state["seen"])
         self._due, self.fresh = None, False

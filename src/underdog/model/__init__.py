@@ -11,8 +11,10 @@ from pathlib import Path
 from torch import nn
 
 from underdog.errors import InputError, unknown
+from underdog.model.libraries import LIBRARY
 from underdog.model.paper import PaperNet
 from underdog.model.resnet import ResNet
+from underdog.names import LIBRARIES
 
 __all__ = ["MODELS", "Factory", "model_factory"]
 
@@ -35,10 +37,11 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 
 def model_factory(name: str, width: float = 1, depth: int | None = None) -> Factory:
-    """The factory called ``name``: one of ``MODELS``, or ``package.module:function`` of one's own.
+    """The factory called ``name``: one of ``MODELS``, a library's network, or ``package.module:function`` of one's own.
 
     Args:
-        name: a name in the table, or ``module:function``, looked up in the current folder too.
+        name: a name in the table; ``hf:FOLDER``, ``torchvision:NAME`` or ``timm:NAME``, without trained weights (see
+            ``load_pretrained``); or ``module:function``, looked up in the current folder too.
         width: multiplies the channels of networks in the table.
         depth: number of blocks of ``paper``; its own default where None.
 
@@ -52,9 +55,10 @@ def model_factory(name: str, width: float = 1, depth: int | None = None) -> Fact
     if ":" in name:
         if width != 1 or depth is not None:
             raise InputError("width and depth apply to underdog's own networks, not to one's own factory")
-        return _import(name)
+        library, _, rest = name.partition(":")
+        return partial(LIBRARY[library], rest) if library in LIBRARY else _import(name)
     if name not in MODELS:
-        raise unknown("model", name, [*MODELS, "package.module:factory"])
+        raise unknown("model", name, [*MODELS, *LIBRARIES.values(), "package.module:factory"])
     if depth is not None and name != "paper":
         raise InputError(f"depth applies to the model 'paper' only, not to {name!r}")
     options = {"width": width} | ({} if depth is None else {"depth": depth})

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from underdog.data.images import to_unit
 
-__all__ = ["Normalize", "normalized"]
+__all__ = ["Normalize", "behind", "normalized"]
 
 #: Images converted at a time while the statistics are taken.
 CHUNK = 1024
@@ -51,7 +51,12 @@ def normalized(network: nn.Module, images: Tensor) -> nn.Sequential:
     n = images[:, 0].numel()
     mean = total / n
     std = (square / n - mean.square()).clamp(min=0).sqrt()
-    model = nn.Sequential(Normalize(mean, torch.where(std > 1e-6, std, 1.0)), network)
+    return behind(mean, torch.where(std > 1e-6, std, 1.0), network)
+
+
+def behind(mean: Tensor, std: Tensor, network: nn.Module) -> nn.Sequential:
+    """``network`` behind a layer that normalises by (C,) means and deviations."""
+    model = nn.Sequential(Normalize(mean, std), network)
     if not any(m.training for m in network.modules()):
         model.eval()  # a network in evaluation mode as a whole stays one, for the Learner to see
     return model

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 
+from underdog.decision.rule import DecisionRule
 from underdog.errors import InputError
 from underdog.metrics import Metrics
 from underdog.run.files import read_json
@@ -61,6 +62,7 @@ class Run:
         seconds: time by phase.
         folder: where it lies, or None.
         curve: its epochs, or None where they cannot be read.
+        rule: what it chose for decisions, or None without a test part and in runs of older versions.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Run:
     seconds: Mapping[str, float]
     folder: Path | None = None
     curve: Curve | None = None
+    rule: DecisionRule | None = None
 
     @property
     def key(self) -> Replicate:
@@ -143,6 +146,14 @@ def _counts(data: Mapping[str, Any], classes: Sequence[str]) -> tuple[int, ...]:
     return tuple(int(data[c]) for c in classes)
 
 
+def _rule(decision: Mapping[str, Any] | None, classes: tuple[str, ...]) -> DecisionRule | None:
+    if decision is None:
+        return None
+    rule = DecisionRule.from_json(decision["rule"])
+    _require(rule.classes == classes, "a decision rule for other classes")
+    return rule
+
+
 def run_of(result: Mapping[str, Any], name: str = "") -> Run:
     """The run that a ``result.json`` describes.
 
@@ -176,6 +187,7 @@ def run_of(result: Mapping[str, Any], name: str = "") -> Run:
         notes=tuple(str(n) for n in result["notes"]),
         environment={str(k): str(v) for k, v in result["environment"].items()},
         seconds={p: float(result["seconds"][p]) for p in ("data", "start", "refresh", "train", "evaluate")},
+        rule=_rule(result.get("decision"), classes),
     )
 
 

@@ -109,7 +109,7 @@ def updates_remark(variant: Variant) -> str:
     means = {g.label: Spread(tuple(float(r.updates) for r in g.runs)).mean for g in variant.groups}
     low, high = min(means.values()), max(means.values())
     fewest, most = (enumerated([g for g, mean in means.items() if mean == end]) for end in (low, high))
-    epochs = plural(variant.spec.epochs, "epoch")
+    epochs = ("at most " if variant.spec.early_stopping else "") + plural(variant.spec.epochs, "epoch")
     if low == high:
         return f"Every method was trained for {epochs}, which took {thousands(low)} updates."
     return (
@@ -163,7 +163,7 @@ def settings(variant: Variant) -> tuple[Fact, ...]:
         "seeds": ", ".join(map(str, variant.keys)),
         "epochs": str(spec.epochs),
         "learning rate": f"{spec.lr:g}",
-        "batch": plural(spec.batch, "image"),
+        "batch": plural(spec.batch, "image") + (f", shared by {spec.devices} devices" if spec.devices > 1 else ""),
         "network": f"{spec.model}, width {spec.width:g}" + (f", depth {spec.depth}" if spec.depth else ""),
         "precision": spec.precision,
         "revision": f"{spec.revision} (runs of another revision of underdog's arithmetic are not comparable)",

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from underdog.names import METHODS
 from underdog.report.collect import Aside, Curve, Run, collect, tuning_runs
+from underdog.report.decision import Decision, decision
+from underdog.report.decision_text import decision_text
 from underdog.report.facts import (
     DEFINITIONS,
     Fact,
@@ -25,6 +26,7 @@ from underdog.report.facts import (
     updates_remark,
 )
 from underdog.report.images import Pictures, pictures
+from underdog.report.page import environment, write_page
 from underdog.report.perclass import (
     Confusion,
     Mistakes,
@@ -40,7 +42,6 @@ from underdog.report.plots import Dots, Lines, Style, curve_plot, dot_plot, styl
 from underdog.report.summary import Difference, Group, Variant, paired, variants
 from underdog.report.verdict import CONTROL, REFERENCES, Verdict, verdict
 from underdog.report.words import decimal, interval, plural, signed, spread
-from underdog.run.files import write_atomic
 
 __all__ = ["write_report"]
 
@@ -82,13 +83,14 @@ class Section:
     matrix_width: float
     mistakes: tuple[Mistakes, ...]
     sizes: Sizes
+    decision: Decision | None
     galleries: tuple[Pictures, ...]
     searches: tuple[Search, ...]
     settings: tuple[Fact, ...]
     notes: tuple[Fact, ...]
 
 
-def write_report(folders: Sequence[Path], output: Path) -> None:
+def write_report(folders: Sequence[Path], output: Path, target_precision: float | None = None) -> str:
     """Write a page that compares finished runs; it opens without a network and runs no script.
 
     Runs of different data or settings get a section each. Folders that hold no readable run are named on the page.
@@ -96,39 +98,38 @@ def write_report(folders: Sequence[Path], output: Path) -> None:
     Args:
         folders: of runs, each with ``result.json``.
         output: the page; written whole or not at all.
+        target_precision: what thresholds have to reach on validation; that of the runs by default.
+
+    Returns:
+        What the page says of decisions, as text for a terminal; empty where no run has predictions of test images.
 
     Raises:
         InputError: no folder holds a readable run.
     """
-    page = _page(folders)
-    # A lone surrogate in a name, which UTF-8 cannot say, must not cost the report.
-    write_atomic(output, lambda path: path.write_text(page, encoding="utf-8", errors="replace"))
+    page, decisions = _page(folders, target_precision)
+    write_page(page, output)
+    return decisions
 
 
-def _page(folders: Sequence[Path]) -> str:
+def _page(folders: Sequence[Path], target: float | None) -> tuple[str, str]:
     collected = collect(folders)
     found, tuning = variants(collected.runs), tuning_runs(collected.runs)
-    made = [_section(v, f"v{i}", found, tuning.runs) for i, v in enumerate(found)]
+    made = [_section(v, f"v{i}", found, tuning.runs, target) for i, v in enumerate(found)]
     asides = (*collected.asides, *tuning.asides, *(aside for _, own in made for aside in own))
-    environment = Environment(
-        loader=PackageLoader("underdog", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"interval": interval, "plural": plural, "signed": signed, "spread": spread}
-    environment.globals |= {"definitions": DEFINITIONS}
-    return environment.get_template("report.html.j2").render(
-        sections=[section for section, _ in made], asides=asides, runs=len(collected.runs)
-    )
+    templates = environment()
+    templates.globals |= {"interval": interval, "plural": plural, "signed": signed, "spread": spread}
+    templates.globals |= {"definitions": DEFINITIONS}
+    sections = [section for section, _ in made]
+    page = templates.get_template("report.html.j2").render(sections=sections, asides=asides, runs=len(collected.runs))
+    return page, decision_text([(s.title, s.decision) for s in sections if s.decision is not None])
 
 
 def _section(
-    variant: Variant, name: str, everything: Sequence[Variant], tuning: Sequence[Run]
+    variant: Variant, name: str, everything: Sequence[Variant], tuning: Sequence[Run], target: float | None
 ) -> tuple[Section, list[Aside]]:
     looks = styles([(g.label, g.method) for g in variant.groups])
     shown = [pictures(group) for group in variant.groups]
+    decided, unread = decision(variant, looks, name, target)
     section = Section(
         name=name,
         title=title(variant, everything),
@@ -150,12 +151,13 @@ def _section(
         matrix_width=matrix_width(variant.classes),
         mistakes=mistakes(variant),
         sizes=class_sizes(variant),
+        decision=decided,
         galleries=tuple(gallery for gallery, _ in shown if gallery is not None),
         searches=searches(variant, tuning),
         settings=settings(variant),
         notes=notes(variant),
     )
-    return section, [aside for _, own in shown for aside in own]
+    return section, [*unread, *(aside for _, own in shown for aside in own)]
 
 
 def _overview(variant: Variant, looks: dict[str, Style], name: str) -> Markup:

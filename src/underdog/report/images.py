@@ -57,11 +57,16 @@ class Pictures:
     remark: str
 
 
-def png(pixels: npt.NDArray[Any]) -> str:
-    """A data address of (C, H, W) uint8 pixels, C being 1 or 3; of other numbers of channels the first is shown."""
-    image = pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]
+def png(pixels: npt.NDArray[Any], largest: int | None = None) -> str:
+    """A data address of (C, H, W) uint8 pixels, C being 1 or 3; of other numbers of channels the first is shown.
+
+    Pictures wider or higher than ``largest`` pixels are shrunk to it.
+    """
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]))
+    if largest is not None:
+        image.thumbnail((largest, largest))
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-__all__ = ["Dots", "Lines", "Style", "curve_plot", "dot_plot", "styles"]
+__all__ = ["Dots", "Lines", "Style", "curve_plot", "dot_plot", "look", "styles", "svg"]
 
 #: Stand-ins that become the page's own colours, so that figures follow its light or dark scheme.
 INK, RULE, PAPER = "#0b0c0d", "#e1e2e3", "#fafbfc"
@@ -130,7 +130,7 @@ def dot_plot(rows: Sequence[Dots], xlabel: str, name: str, alt: str, zero: bool 
         alt: what a reader who cannot see the figure is told.
         zero: whether to draw a line at 0.
     """
-    with _look():
+    with look():
         figure = Figure(figsize=(WIDTH, 0.75 + 0.34 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         if zero:
@@ -145,11 +145,11 @@ def dot_plot(rows: Sequence[Dots], xlabel: str, name: str, alt: str, zero: bool 
         axes.grid(axis="x")
         axes.set_axisbelow(True)
         axes.set_xlabel(xlabel)
-        return _svg(figure, name, alt)
+        return svg(figure, name, alt)
 
 
 @contextmanager
-def _look() -> Iterator[None]:
+def look() -> Iterator[None]:
     """The page's settings, and for the rest matplotlib's own, whatever the user's are."""
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -173,7 +173,7 @@ def curve_plot(methods: Sequence[Lines], ylabel: str, name: str, alt: str, log: 
 
     Arguments as ``dot_plot``; ``log`` asks for a logarithmic scale, which values of 0 do without.
     """
-    with _look():
+    with look():
         figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
         axes = figure.add_subplot()
         for lines in methods:
@@ -193,7 +193,7 @@ def curve_plot(methods: Sequence[Lines], ylabel: str, name: str, alt: str, log: 
         axes.set_axisbelow(True)
         axes.set_xlabel("epoch")
         axes.set_ylabel(ylabel)
-        return _svg(figure, name, alt)
+        return svg(figure, name, alt)
 
 
 def _log_scale(axes: Axes, ratio: float) -> None:
@@ -205,7 +205,7 @@ def _log_scale(axes: Axes, ratio: float) -> None:
     axes.yaxis.set_minor_formatter(plain if ratio < 100 else NullFormatter())
 
 
-def _svg(figure: Figure, name: str, alt: str) -> Markup:
+def svg(figure: Figure, name: str, alt: str) -> Markup:
     """The figure as an element of a page: no prologue, no metadata, no address, ids of its own, the page's colours."""
     buffer = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))

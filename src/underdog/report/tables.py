@@ -7,9 +7,10 @@ from typing import Any
 
 from underdog.report.collect import run_of
 from underdog.report.summary import Group, Spread, groups, mean_recall, paired
+from underdog.report.terminal import aligned
 from underdog.report.words import MINUS, MISSING, spread, thousands
 
-__all__ = ["text_table"]
+__all__ = ["ASCII", "text_table"]
 
 #: A terminal may know no more than ASCII.
 ASCII = str.maketrans({MINUS: "-", MISSING: "-", "±": "+/-", "\N{GREEK SMALL LETTER TAU}": "tau "})
@@ -26,14 +27,7 @@ def text_table(results: Sequence[Mapping[str, Any]]) -> str:
     ordered = sorted(groups(runs), key=lambda g: given.index(g.runs[0].spec.setting))
     ros = next((g for g in ordered if g.method == "ros"), None)
     rows = [_row(group, ros) for group in ordered]
-    table = [HEADER, *rows] if ros else [HEADER[:-1], *(row[:-1] for row in rows)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = [
-        "  ".join(
-            f"{cell:<{w}}" if i == 0 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in table
-    ]
+    lines = aligned([HEADER, *rows] if ros else [HEADER[:-1], *(row[:-1] for row in rows)])
     part = " and ".join(sorted({run.part for run in runs}))
     return "\n".join([*lines, f"({part} images, best epoch by validation macro-F1; mean +/- SD over n seeds)"])
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from underdog.attack.base import Attack, SignAttack, Victim
 from underdog.epoch import Altered, AlteredPixels, AlteredSigns, Epoch, pack_signs
 from underdog.errors import InputError
+from underdog.ranks import ALONE, Ranks
 from underdog.rng import RandomStreams
 from underdog.validate import check_tau
 
@@ -92,20 +93,33 @@ class Perturb:
         return positions[rng.random(len(positions)) < self.tau]
 
     def _alter(self, epoch: Epoch, origin: npt.NDArray[np.int64], victim: Victim, rng: np.random.Generator) -> Altered:
-        """Attack the rows ``origin`` (A,), a padded chunk at a time."""
+        """Attack the rows ``origin`` (A,), a padded chunk at a time; several ranks share the chunks."""
         padded = np.concatenate([origin, np.repeat(origin[-1:], -len(origin) % CHUNK)])
-        moved, kept = list[Tensor](), torch.empty(0)
-        for at, rows in enumerate(np.split(padded, len(padded) // CHUNK)):
-            x = epoch.unit(rows)
-            y = torch.from_numpy(epoch.labels[rows]).to(x.device)
-            if isinstance(self.attack, SignAttack):
-                done = pack_signs(self.attack.signs(victim, x, y, rng).flatten(1))
-            else:
-                done = self.attack(victim, x, y, rng)
-                moved.append((done != x).flatten(1).any(1))
-            # Filled as it goes: joining the chunks in the end would hold every row twice.
-            kept = done.new_empty((len(padded), *done.shape[1:])) if at == 0 else kept
-            kept[at * CHUNK : (at + 1) * CHUNK] = done
+        chunks = np.split(padded, len(padded) // CHUNK)
+
+        def attacked(number: int) -> tuple[Tensor, ...]:
+            return self._attacked(epoch, chunks[number], victim, rng)
+
+        ranks: Ranks = getattr(victim, "ranks", ALONE)  # victims of one's own are alone
+        begin = rng.bit_generator.state
+        kept = ranks.share(len(chunks), attacked)
+        drawn = str(rng.bit_generator.state) != str(begin)
+        if not ranks.alone and any(ranks.gathered(drawn)):
+            # The attack draws, in the order of all chunks: every rank has to walk through them by itself.
+            rng.bit_generator.state = begin
+            kept = ALONE.share(len(chunks), attacked)
+        rows = [part.flatten(0, 1)[: len(origin)] for part in kept]
         if isinstance(self.attack, SignAttack):
-            return AlteredSigns(kept[: len(origin)], self.attack.eps, self.clip)
-        return AlteredPixels(kept[: len(origin)], torch.cat(moved)[: len(origin)])
+            return AlteredSigns(rows[0], self.attack.eps, self.clip)
+        return AlteredPixels(*rows)
+
+    def _attacked(
+        self, epoch: Epoch, rows: npt.NDArray[np.int64], victim: Victim, rng: np.random.Generator
+    ) -> tuple[Tensor, ...]:
+        """The packed signs of a chunk, or its pixels and which of them moved."""
+        x = epoch.unit(rows)
+        y = torch.from_numpy(epoch.labels[rows]).to(x.device)
+        if isinstance(self.attack, SignAttack):
+            return (pack_signs(self.attack.signs(victim, x, y, rng).flatten(1)),)
+        done = self.attack(victim, x, y, rng)
+        return done, (done != x).flatten(1).any(1)

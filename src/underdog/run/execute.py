@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,28 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 import underdog
-from underdog.data.images import ImageSet
+from underdog.augment import Augment
 from underdog.data.prepare import prepare
 from underdog.data.sources import Source
 from underdog.data.split import Split
+from underdog.decision.rule import check_target
 from underdog.errors import InputError, TrainingError
+from underdog.hyper import Hyperparameters
 from underdog.method import named_method
-from underdog.model import model_factory
-from underdog.model.normalize import normalized
-from underdog.rng import RandomStreams
+from underdog.names import TARGET_PRECISION
+from underdog.optimizer import named_optimizer, named_scheduler
+from underdog.ranks import ALONE, Ranks
+from underdog.run.decide import save_decision
 from underdog.run.files import read_json, write_atomic, write_json, write_tensors
 from underdog.run.gallery import save_gallery
+from underdog.run.network import built
 from underdog.run.spec import RunSpec
-from underdog.train import EpochRecord, Evaluation, History, Hyperparameters, Training
+from underdog.train import EpochRecord, Evaluation, History, Training
 
-__all__ = ["Watcher", "build_model", "execute", "finished", "split_of"]
+__all__ = ["Watcher", "execute", "finished", "split_of"]
 
 
 @dataclass(frozen=True)
@@ -60,33 +65,30 @@ def split_of(spec: RunSpec, source: Source) -> Split:
     return replace(split, test=None) if spec.tuning else split
 
 
-def build_model(spec: RunSpec, train: ImageSet) -> nn.Module:
-    """The run's network with its first weights, which depend on the seed alone, behind a normalising layer."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(RandomStreams(spec.seed).torch_seed("init"))
-        channels, height, width = train.shape
-        factory = model_factory(spec.model, spec.width, spec.depth)
-        try:
-            network = factory(channels, len(train.classes), (height, width))
-        except InputError:
-            raise
-        except Exception as error:  # it may be anybody's code
-            raise InputError(
-                f"model {spec.model!r} failed to build a network for {channels} channels, {len(train.classes)} classes and "
-                f"{width}x{height} pixels, its three arguments (channels, classes, (height, width)): {error}"
-            ) from error
-    if not isinstance(network, nn.Module):
-        raise InputError(f"model {spec.model!r} must return a torch.nn.Module, not {type(network).__name__}")
-    return normalized(network, train.images)
-
-
-def start(spec: RunSpec, source: Source, device: str, watcher: Watcher) -> Training:
+def start(spec: RunSpec, source: Source, device: str, watcher: Watcher, ranks: Ranks = ALONE) -> Training:
     """Everything that can be wrong with a run's settings, data or network shows here, before anything is written."""
     split = split_of(spec, source)
     method = named_method(spec.method, spec.eps, spec.tau, spec.budget)
-    hyper = Hyperparameters(spec.epochs, spec.lr, spec.batch)
-    model = build_model(spec, split.train)
-    return Training(model, method, split, hyper, spec.seed, device, spec.precision, watcher.images)
+    model, notes = built(spec, split.train)
+    training = Training(
+        model, method, split, hyperparameters(spec), spec.seed, device, spec.precision, watcher.images, ranks
+    )
+    training.notes = notes
+    return training
+
+
+def hyperparameters(spec: RunSpec) -> Hyperparameters:
+    """How long and how fast a run trains."""
+    return Hyperparameters(
+        epochs=spec.epochs,
+        lr=spec.lr,
+        batch=spec.batch,
+        optimizer=named_optimizer(spec.optimizer, spec.weight_decay),
+        lr_backbone=spec.lr_backbone,
+        scheduler=named_scheduler(spec.scheduler, spec.warmup),
+        early_stopping=spec.early_stopping,
+        augment=Augment(spec.augment),
+    )
 
 
 def finished(folder: Path, spec: RunSpec) -> dict[str, Any] | None:
@@ -115,12 +117,15 @@ def execute(
     device: str = "cpu",
     watcher: Watcher | None = None,
     data_seconds: float = 0,
+    target_precision: float = TARGET_PRECISION,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Do a run, or what is left of it, and return its result.
 
-    The folder ``out / spec.id`` gets ``spec.json``, ``epochs.jsonl``, ``model.safetensors`` (best epoch),
-    ``predictions.csv`` and, last, ``result.json``. While the run lasts it also holds ``state.safetensors``, written
-    anew after every epoch, from which an interrupted run goes on to the same figures.
+    The folder ``out / spec.id`` gets ``spec.json``, ``config.json`` of a Transformers model, ``epochs.jsonl``,
+    ``model.safetensors`` (best epoch), ``predictions.csv``, ``errors.safetensors`` (pictures of its worst errors) and, last,
+    ``result.json``. While the run lasts it also holds ``state.safetensors``, written anew after every epoch, from which an
+    interrupted run goes on to the same figures.
 
     Args:
         spec: the run.
@@ -129,26 +134,37 @@ def execute(
         device: where to train.
         watcher: told about the progress.
         data_seconds: time it took to read the source, for the result.
+        target_precision: what the thresholds of the rule in the result have to reach on validation.
+        ranks: the processes that train together, as many as the spec says; rank 0 writes the folder.
 
     Raises:
-        InputError: settings that the data do not allow, or a folder in use or of another run; nothing is written then.
+        InputError: settings that the data do not allow, another number of ranks than the spec's, or a folder in use or of
+            another run; nothing is written then.
         TrainingError: the run failed; what was saved stays.
     """
+    check_target(target_precision)
+    if ranks.world != spec.devices:
+        raise InputError(f"a run on {spec.devices} devices needs as many ranks, not {ranks.world}")
     watcher = watcher or Watcher()
     folder = out / spec.id
-    if result := finished(folder, spec):
+    if ranks.rank:
+        return _accompany(spec, source, folder, device, ranks)
+    if result := ranks.told(finished(folder, spec)):
         _tidy(folder)
         return result
     begin = time.perf_counter()
-    training = start(spec, source, device, watcher)
+    training = start(spec, source, device, watcher, ranks)
     prepared = time.perf_counter() - begin - training.start_seconds
     with _locked(folder):
-        if result := finished(folder, spec):  # by another process, while this one waited or prepared
+        if result := ranks.told(finished(folder, spec)):  # by another process, while this one waited or prepared
             return result
         for leftover in folder.glob(".*.*"):  # of a process that was killed while it wrote
             leftover.unlink()
         write_json(folder / "spec.json", spec.to_json())
+        if spec.files.folder is not None:  # without which nobody could build the network again
+            write_atomic(folder / "config.json", partial(shutil.copyfile, spec.files.folder / "config.json"))
         _resume(training, folder, watcher)
+        ranks.gathered(None)  # when all have read the state, it may change
         watcher.begin(len(training.epoch) * spec.epochs, sum(r.images for r in training.records))
         while not training.finished:
             watcher.epoch(training.advance())
@@ -161,10 +177,27 @@ def execute(
         write_atomic(folder / "model.safetensors", lambda path: _save_model(path, training, source))
         write_atomic(folder / "predictions.csv", lambda path: _save_predictions(path, training.split, history))
         save_gallery(folder, training, named_method(spec.method, spec.eps, spec.tau, spec.budget))
+        result["decision"] = save_decision(folder, spec, training, history, target_precision)
         _save_epochs(training, folder)  # again, since the run may have been killed between its state and this
         write_json(folder / "result.json", result)
         _tidy(folder)
-    return result
+    return ranks.told(result)
+
+
+def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: Ranks) -> dict[str, Any]:
+    """The part of the other ranks in ``execute``: train along, read what rank 0 reads, and write nothing."""
+    nothing: dict[str, Any] | None = None
+    if result := ranks.told(nothing):
+        return result
+    training = start(spec, source, device, Watcher(), ranks)
+    if result := ranks.told(nothing):
+        return result
+    _resume(training, folder, Watcher())
+    ranks.gathered(None)
+    while not training.finished:
+        training.advance()
+    training.finish()
+    return ranks.told({})
 
 
 def _tidy(folder: Path) -> None:
@@ -262,6 +295,11 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
             "test": None if split.test is None else dict(zip(classes, split.test.counts, strict=True)),
         },
         "image_shape": list(split.train.shape),
+        "reading": {
+            "size": list(split.train.shape[1:]),
+            "resize": source.reading.resize,
+            "channels": split.train.shape[0],
+        },
         "test": scores(history.test),
         "last_epoch_test": scores(history.last_epoch_test),
         "val": scores(history.val),
@@ -272,9 +310,20 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
         "altered_images": sum(r.altered_images for r in records),
         "altered_rows": sum(r.altered_rows for r in records if r.refreshed),
         "zero_gradients": sum(r.zero_gradients for r in records if r.refreshed),
-        "notes": [*source.notes, *split.notes, *training.epoch.notes],
+        "epochs": len(records),
+        "stopped_early": training.stopped_early,
+        "notes": [*source.notes, *split.notes, *training.epoch.notes, *training.notes, *_stopped(training)],
         "environment": environment(training),
     }
+
+
+def _stopped(training: Training) -> list[str]:
+    if not training.stopped_early:
+        return []
+    done, hyper = len(training.records), training.hyper
+    return [
+        f"stopped after {done} of {hyper.epochs} epochs: validation macro-F1 had not risen for {hyper.early_stopping} of them"
+    ]
 
 
 def _seconds(training: Training, data: float, tested: float) -> dict[str, float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-__all__ = ["read_json", "write_atomic", "write_json", "write_tensors"]
+__all__ = ["atomic", "read_json", "write_atomic", "write_json", "write_tensors"]
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a file under a temporary name beside ``path``, then rename it.
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` for a file that is renamed to it in the end, unless something raises.
 
     A reader, a crash or a full disk meets the old file or the new one, never a half.
     """
@@ -26,7 +28,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     os.close(handle)
     temporary = Path(name)
     try:
-        write(temporary)
+        yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.chmod(0o644)
@@ -34,6 +36,12 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a file that is then whole or not there."""
+    with atomic(path) as temporary:
+        write(temporary)
 
 
 def write_json(path: Path, data: Any) -> None:

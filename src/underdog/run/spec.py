@@ -5,19 +5,34 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from underdog.data.prepare import Division
 from underdog.errors import InputError, unknown
-from underdog.names import ALTERING, BUDGETS, METHODS, OVERSAMPLING, PRECISIONS
+from underdog.names import (
+    ALTERING,
+    AUGMENTATIONS,
+    BUDGETS,
+    METHODS,
+    OPTIMIZERS,
+    OVERSAMPLING,
+    PRECISIONS,
+    SCHEDULERS,
+)
 from underdog.validate import check_eps, check_positive, check_tau
 
-__all__ = ["REVISION", "Replicate", "RunSpec", "Setting"]
+__all__ = ["REVISION", "NetworkFiles", "Replicate", "RunSpec", "Setting"]
 
 #: Counts changes of underdog that move the figures of a run. Runs of another revision are other runs.
 REVISION = 1
+
+
+#: Settings that runs of this revision may be older than: those had their defaults.
+YOUNGER = {"val_fraction", "test_fraction", "folds", "fold"} | {"optimizer", "weight_decay", "lr_backbone", "scheduler"}
+YOUNGER |= {"warmup", "early_stopping", "augment", "weights", "mean", "std", "freeze_until", "devices"}
 
 
 class Setting(NamedTuple):
@@ -41,9 +56,21 @@ class Replicate(NamedTuple):
         return f"{self.seed}{data}" + ("" if self.fold < 0 else f" fold {self.fold}")
 
 
+class NetworkFiles(NamedTuple):
+    """Where a network's parts lie on this machine: a run's identity knows what is in them, not where they are.
+
+    Attributes:
+        folder: with the ``config.json`` of a Transformers model.
+        weights: the pretrained weights, a file or a Transformers folder.
+    """
+
+    folder: Path | None = None
+    weights: Path | None = None
+
+
 @dataclass(frozen=True)
 class RunSpec:
-    """The resolved scientific settings of one run; no path, device or thread count is among them.
+    """The resolved scientific settings of one run; no path, kind of device or thread count is among what identifies it.
 
     Attributes:
         data: fingerprint of the source's images, labels and class names.
@@ -53,12 +80,19 @@ class RunSpec:
         eps, tau: of noise and aos; None for the others.
         rho, mu, minority: the imbalance to induce; None for natural counts, or for a random choice.
         val_fraction, test_fraction, folds, fold: see ``Division``.
-        epochs, lr, batch: see ``Hyperparameters``.
-        model, width, depth: see ``model_factory``.
+        epochs, lr, batch, lr_backbone, early_stopping, augment: see ``Hyperparameters``.
+        optimizer, weight_decay: see ``named_optimizer``.
+        scheduler, warmup: see ``named_scheduler``.
+        model, width, depth: see ``model_factory``; a Transformers model by its kind and the hash of its configuration.
+        weights: fingerprint of the pretrained weights; None for weights drawn from the seed.
+        mean, std: of the channels, in units of [0, 1], for the normalising layer; None for the training part's.
+        freeze_until: name of the first layer that is trained.
         precision: the one used.
         budget: "updates" where the method's epochs are filled up to the length of random oversampling's.
+        devices: processes that share each batch, of which BatchNorm sees the shares.
         tuning: a run that only serves to choose eps, and never sees the test part.
         revision: see ``REVISION``.
+        files: where on this machine the network comes from; no part of what the run is.
 
     Raises:
         InputError: a value outside its range; the message names it.
@@ -85,11 +119,25 @@ class RunSpec:
     depth: int | None = None
     precision: str = "float32"
     budget: str = "epochs"
+    devices: int = 1
     tuning: bool = False
+    optimizer: str = "adam"
+    weight_decay: float | None = None
+    lr_backbone: float | None = None
+    scheduler: str = "constant"
+    warmup: int = 0
+    early_stopping: int | None = None
+    augment: tuple[str, ...] = ()
+    weights: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    freeze_until: str | None = None
     revision: int = REVISION
+    files: NetworkFiles = field(default=NetworkFiles(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self._check_method()
+        self._check_training()
         self._resolve()
         self._check_imbalance()
         _ = self.division  # which checks itself
@@ -102,6 +150,12 @@ class RunSpec:
                 object.__setattr__(self, f.name, float(value) if "float" in f.type else int(value))
         if self.model == "paper" and self.depth is None:
             object.__setattr__(self, "depth", 2)
+        if self.weight_decay is None:
+            object.__setattr__(self, "weight_decay", OPTIMIZERS[self.optimizer])
+        object.__setattr__(self, "augment", tuple(name for name in AUGMENTATIONS if name in self.augment))
+        for name in ("mean", "std"):
+            if (values := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(map(float, values)))
         if self.method in OVERSAMPLING:
             object.__setattr__(self, "budget", "epochs")
         if self.minority is not None:
@@ -120,8 +174,41 @@ class RunSpec:
             check_tau(math.nan if self.tau is None else self.tau)
         elif (self.eps, self.tau) != (None, None):
             raise InputError(f"eps and tau belong to {' and '.join(ALTERING)}, not to {self.method!r}")
-        for name, whole in (("epochs", True), ("lr", False), ("batch", True), ("width", False)):
+        for name, whole in (("epochs", True), ("lr", False), ("batch", True), ("width", False), ("devices", True)):
             check_positive(name, getattr(self, name), whole)
+        if self.devices > self.batch:
+            raise InputError(f"devices must be at most the images of a batch, {self.batch}, not {self.devices}")
+
+    def _check_training(self) -> None:
+        tables = (("optimizer", OPTIMIZERS), ("scheduler", SCHEDULERS))
+        for kind, table in tables:
+            if getattr(self, kind) not in table:
+                raise unknown(kind, getattr(self, kind), table)
+        for name in self.augment:
+            if name not in AUGMENTATIONS:
+                raise unknown("augmentation", name, AUGMENTATIONS)
+        for name, whole in (("lr_backbone", False), ("early_stopping", True)):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name), whole)
+        if self.weight_decay is not None and not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise InputError(f"weight_decay must be a number of at least 0, not {self.weight_decay:g}")
+        if not 0 <= self.warmup < self.epochs:
+            raise InputError(
+                f"warmup must be a number of epochs from 0 to fewer than all {self.epochs}, not {self.warmup}"
+            )
+        self._check_normalization()
+
+    def _check_normalization(self) -> None:
+        if self.mean is None and self.std is None:
+            return
+        if self.mean is None or self.std is None or len(self.mean) != len(self.std):
+            raise InputError("mean and std go together: one number each for every channel")
+        if not all(math.isfinite(v) for v in (*self.mean, *self.std)) or min(self.std) <= 0:
+            raise InputError(
+                f"mean must be finite and std above 0, in units of pixels from 0 to 1, not {self.mean} and {self.std}"
+            )
+        if max(self.mean) > 1:
+            raise InputError(f"mean must be in units of pixels from 0 to 1 (divide by 255), not {self.mean}")
 
     def _check_imbalance(self) -> None:
         if self.minority is not None and self.mu is not None:
@@ -138,7 +225,7 @@ class RunSpec:
     @property
     def id(self) -> str:
         """The run's name and folder: its method, seed and 48 bits of the hash of everything."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return f"{self.method}-s{self.seed}-{blake2b(text.encode(), digest_size=6).hexdigest()}"
 
     @property
@@ -164,16 +251,19 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``spec.json`` and ``result.json``."""
-        return asdict(self) | {"minority": None if self.minority is None else list(self.minority)}
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        del plain["files"]
+        return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
-        """The spec that ``to_json`` described.
+        """The spec that ``to_json`` described; settings that are younger than the run have their defaults.
 
         Raises:
             InputError: keys or values that are no spec's.
         """
-        if set(data) != {f.name for f in fields(cls)}:
+        known = {f.name for f in fields(cls) if f.compare}
+        if not known - YOUNGER <= set(data) <= known:
             raise InputError(f"not a run's spec: keys {', '.join(sorted(data))}")
-        minority = data["minority"]
-        return cls(**dict(data) | {"minority": None if minority is None else tuple(minority)})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**plain)

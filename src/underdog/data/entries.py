@@ -1,0 +1,189 @@
+"""Decoded images on disk: one folder for the files of a source, read in one way, that is whole or not there.
+
+``images/KEY/pixels.npy`` has the pixels, ``images/KEY/index.json`` what they are of; KEY is a hash of what went in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from underdog.data.archive import Member
+from underdog.data.decode import Decoded, in_order
+from underdog.errors import unknown
+
+__all__ = ["Entry", "alone", "entries", "load", "remove", "store"]
+
+#: Bytes of pixels from which on they are mapped into memory instead of read.
+MAPPED = 2**30
+KEY = re.compile(r"[0-9a-f]{32}(\.damaged)?")
+#: What reading a damaged entry raises.
+DAMAGES = (OSError, ValueError, KeyError, TypeError, EOFError)
+
+
+@contextmanager
+def alone(entry: Path) -> Iterator[None]:
+    """While other processes wait. Where the disk refuses locks, two may do the same work, which harms nobody."""
+    with ExitStack() as stack:
+        with suppress(OSError, NotImplementedError):
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(f"{entry}.lock"))
+        yield
+
+
+def load(entry: Path, members: Sequence[Member]) -> Decoded | None:
+    """The images of an entry, None where it is not there or damaged."""
+    try:
+        about = json.loads((entry / "index.json").read_text("utf-8"))
+        corrupt = dict(about["corrupt"])
+        kept = in_order(members, corrupt)
+        pixels = _pixels(entry / "pixels.npy", about)
+    except DAMAGES:
+        return None
+    if pixels.dtype != np.uint8 or pixels.shape != (len(kept), *about["shape"]):
+        return None
+    with suppress(OSError):
+        os.utime(entry / "index.json")  # last used
+    return Decoded(pixels, np.array(kept), corrupt)
+
+
+def _pixels(file: Path, about: dict[str, Any]) -> npt.NDArray[np.uint8]:
+    """The array in a file that is as it was written: its size and time say so, or else its content."""
+    with file.open("rb") as data:
+        if about["stamp"] != _stamp(file) and about["content"] != file_digest(data, "blake2b").hexdigest():
+            raise ValueError("the pixels are not those that were written")
+        if file.stat().st_size > MAPPED:
+            return np.lib.format.open_memmap(file, mode="c")  # copy on write: torch wants memory that can be written to
+        data.seek(0)
+        array: npt.NDArray[np.uint8] = np.lib.format.read_array(data, allow_pickle=False)
+        return array
+
+
+def _stamp(file: Path) -> list[int]:
+    stat = file.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def store(entry: Path, members: Sequence[Member], decoded: Decoded, source: Path) -> Decoded:
+    """What has been decoded, from now on in the cache; or with a note where it cannot be written."""
+    try:
+        _write(entry, decoded, str(source.resolve()))
+    except OSError as error:
+        why = error.strerror or str(error)
+        return replace(decoded, notes=(f"the images could not be kept in the cache {str(entry.parents[1])!r}: {why}",))
+    return load(entry, members) or decoded
+
+
+def _write(entry: Path, decoded: Decoded, source: str) -> None:
+    """Make an entry under another name, then rename it."""
+    for left in entry.parent.glob(f".{entry.name}.*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    if entry.exists():
+        aside = entry.with_suffix(".damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        entry.rename(aside)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
+    try:
+        _fill(temporary, decoded, source)
+        temporary.chmod(0o755)
+        temporary.rename(entry)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _fill(folder: Path, decoded: Decoded, source: str) -> None:
+    file = folder / "pixels.npy"
+    with file.open("wb") as data:
+        np.save(data, decoded.pixels, allow_pickle=False)
+        data.flush()
+        os.fsync(data.fileno())
+    with file.open("rb") as data:
+        content = file_digest(data, "blake2b").hexdigest()
+    about = {
+        "source": source,
+        "images": len(decoded.pixels),
+        "shape": decoded.pixels.shape[1:],
+        "corrupt": decoded.corrupt,
+        "stamp": _stamp(file),
+        "content": content,
+    }
+    (folder / "index.json").write_text(json.dumps(about), "utf-8")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The images of a source, read in one way.
+
+    Attributes:
+        id: the name of its folder.
+        source: path of the source that it was made from, "" where that cannot be read.
+        images, shape: how many, and their (C, H, W).
+        bytes: on disk.
+        used: when last, in seconds since 1970.
+    """
+
+    id: str
+    source: str
+    images: int
+    shape: tuple[int, ...]
+    bytes: int
+    used: float
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the entry was found damaged and set aside, or would be."""
+        return self.id.endswith(".damaged") or not self.source
+
+
+def entries(folder: Path) -> list[Entry]:
+    """What a cache holds, the last used first."""
+    images = folder / "images"
+    found = [_entry(p) for p in images.iterdir() if KEY.fullmatch(p.name)] if images.is_dir() else []
+    return sorted(found, key=lambda e: (-e.used, e.id))
+
+
+def _entry(path: Path) -> Entry:
+    size, index = sum(p.stat().st_size for p in path.iterdir()), path / "index.json"
+    try:
+        about = json.loads(index.read_text("utf-8"))
+        used = index.stat().st_mtime
+        return Entry(path.name, str(about["source"]), int(about["images"]), tuple(about["shape"]), size, used)
+    except DAMAGES:
+        return Entry(path.name, "", 0, (), size, path.stat().st_mtime)
+
+
+def remove(folder: Path, beginning: str = "") -> list[Entry]:
+    """Remove the entries whose id begins so, or all with whatever else the cache has made, and nobody else's files.
+
+    Returns:
+        the entries that were removed.
+
+    Raises:
+        InputError: no id begins so.
+    """
+    there = entries(folder)
+    chosen = [e for e in there if e.id.startswith(beginning)]
+    if beginning and not chosen:
+        raise unknown("cache entry", beginning, [e.id[:12] for e in there])
+    for entry in chosen:
+        shutil.rmtree(folder / "images" / entry.id)
+    if not beginning:
+        for rest in [*folder.glob("images/*"), *folder.glob("sources/*")]:  # locks, leftovers, records
+            if KEY.fullmatch(rest.name.strip(".").split(".")[0]):
+                shutil.rmtree(rest) if rest.is_dir() else rest.unlink(missing_ok=True)
+    return chosen

@@ -1,0 +1,158 @@
+"""Image files in whatever is named, found and decoded as they come: any number of them in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from underdog.data.archive import ARCHIVE_SUFFIXES, Member, open_members
+from underdog.data.decode import decode_image, decoding
+from underdog.data.folders import IMAGE_SUFFIXES
+from underdog.data.reading import Progress, Reading
+from underdog.errors import InputError, nearest
+
+__all__ = ["decode_some", "find_images", "in_channels"]
+
+#: Encoded images in memory at a time, at most: a camera's have 10 MB each.
+WAITING = 64
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def find_images(paths: Iterable[Path], ignored: Progress = lambda files: None) -> Iterator[Member]:
+    """The image files among ``paths``, in folders below them, and in archives, each under its path from outside.
+
+    Each has to be read before the next one is asked for, since an archive is closed after its last one.
+    A file that is named itself counts as an image whatever its ending. What cannot be read, a folder or an archive
+    as a whole included, is a member whose ``read`` says so.
+
+    Args:
+        paths: files, folders and archives.
+        ignored: called with the number of files that are no images as they are passed over.
+
+    Raises:
+        InputError: a path that does not exist or is neither file nor folder, before anything else is done.
+    """
+    paths = list(paths)
+    for path in paths:
+        if not path.exists():
+            near = nearest(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [])
+            raise InputError(f"{str(path)!r}: no such file or folder{near}")
+        if not (path.is_dir() or path.is_file()):
+            raise InputError(f"{str(path)!r} is neither a file nor a folder")
+    return _found(paths, ignored)
+
+
+def _found(paths: Iterable[Path], ignored: Progress) -> Iterator[Member]:
+    for path in paths:
+        if path.is_dir():
+            yield from _below(path, ignored)
+        elif path.name.lower().endswith(ARCHIVE_SUFFIXES):
+            yield from _inside(path, ignored)
+        else:
+            yield Member(PurePosixPath(path), path.read_bytes)
+
+
+def _below(folder: Path, ignored: Progress) -> Iterator[Member]:
+    """The images in a folder and those below it, sorted folder by folder, without hidden ones and linked folders."""
+    failures: list[OSError] = []
+    for root, folders, files in os.walk(folder, onerror=failures.append):
+        while failures:
+            yield _unreadable(failures.pop())
+        folders[:] = sorted(f for f in folders if not _hidden(f))
+        for name in sorted(f for f in files if not _hidden(f)):
+            path = Path(root, name)
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():  # a pipe would be waited for
+                yield Member(PurePosixPath(path), path.read_bytes)
+            else:
+                ignored(1)
+    for failure in failures:
+        yield _unreadable(failure)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))
+
+
+def _inside(archive: Path, ignored: Progress) -> Iterator[Member]:
+    try:
+        with open_members(archive) as members:
+            for member in members:
+                if member.path.suffix.lower() in IMAGE_SUFFIXES:
+                    yield Member(PurePosixPath(archive, *_relative(member.path)), member.read)
+                else:
+                    ignored(1)
+    except InputError as error:
+        yield Member(PurePosixPath(archive), partial(_fail, error))
+
+
+def _relative(path: PurePosixPath) -> tuple[str, ...]:
+    """The parts of a path without a leading slash, which would hide the archive's name."""
+    return path.parts[1:] if path.is_absolute() else path.parts
+
+
+def _unreadable(failure: OSError) -> Member:
+    return Member(PurePosixPath(os.fsdecode(failure.filename)), partial(_fail, failure))
+
+
+def _fail(error: Exception) -> NoReturn:
+    raise error
+
+
+def decode_some(
+    members: Iterable[Member], reading: Reading, channels: int, pool: Executor
+) -> list[tuple[PurePosixPath, Pixels | str]]:
+    """Each file's path with its (H, W, C) uint8, or with why there is none.
+
+    Files are read here, in their order and while their archive is open, and decoded in the pool.
+    """
+    waiting: deque[tuple[PurePosixPath, Future[Pixels | str]]] = deque()
+    done: list[tuple[PurePosixPath, Pixels | str]] = []
+
+    def finish() -> None:
+        path, future = waiting.popleft()
+        done.append((path, future.result()))
+
+    with decoding():
+        for member in members:
+            if len(waiting) == WAITING:
+                finish()
+            waiting.append((member.path, pool.submit(_decoded, _bytes(member), reading, channels)))
+        while waiting:
+            finish()
+    return done
+
+
+def _bytes(member: Member) -> bytes | str:
+    """The content of a file, or why it cannot be read."""
+    try:
+        return member.read()
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    except Exception as error:  # damaged archives fail in many ways, each with the same consequence
+        return str(error) or type(error).__name__
+
+
+def _decoded(data: bytes | str, reading: Reading, channels: int) -> Pixels | str:
+    pixels = data if isinstance(data, str) else decode_image(data, reading)
+    return pixels if isinstance(pixels, str) else in_channels(pixels, channels)
+
+
+def in_channels(pixels: Pixels, channels: int) -> Pixels:
+    """(H, W) or (H, W, 3) as (H, W, C): grey is repeated, colour is weighted as ITU-R 601 says.
+
+    >>> in_channels(np.full((2, 2), 7, np.uint8), 3)[0, 0]
+    array([7, 7, 7], dtype=uint8)
+    """
+    if channels == 1 and pixels.ndim == 3:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+    return np.broadcast_to(pixels[:, :, None], (*pixels.shape, channels)) if pixels.ndim == 2 else pixels

@@ -1,0 +1,99 @@
+"""Snapshots in Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from underdog.errors import InputError
+from underdog.loop.losses import LossLike
+from underdog.loop.snapshot import Snapshot, SnapshotLoader
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ImportError as error:
+    raise InputError("Lightning is not installed: pip install 'underdog[lightning]'") from error
+
+__all__ = ["SnapshotCallback"]
+
+
+class InPrecision(nn.Module):
+    """A network that answers in the precision it is trained in; the loader is read outside of Lightning's autocast."""
+
+    def __init__(self, network: nn.Module, trainer: Trainer) -> None:
+        super().__init__()
+        self.network, self.plugin = network, trainer.precision_plugin
+
+    def forward(self, x: Any) -> Any:
+        with self.plugin.forward_context():
+            return self.network(self.plugin.convert_input(x))
+
+
+class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked at only where it is installed
+    """Let a Lightning ``Trainer`` train on ``aos.loader(...)``: binds the module in training, and resumes from its checkpoints.
+
+    Lightning itself announces the epochs. The refresh happens when the first batch of an epoch is asked for, in
+    the main process. Sanity checks, validation and ``limit_train_batches`` change nothing of that.
+
+    Args:
+        snapshot: whose ``loader(...)`` the trainer is given.
+        loss: what ``training_step`` takes of logits and labels; cross-entropy where None.
+        network: from the module to what returns logits; by default the module itself, called with images.
+
+    Raises:
+        InputError: several devices; a trainer that does not train on the snapshot's loader.
+
+    >>> from torch.utils.data import TensorDataset
+    >>> from underdog import aos
+    >>> import torch
+    >>> data = TensorDataset(torch.rand(12, 1, 2, 2), torch.tensor([0] * 9 + [1] * 3))
+    >>> shown = Snapshot(data, aos(8 / 255, tau=1))
+    >>> trainer = Trainer(max_epochs=2, callbacks=[SnapshotCallback(shown)], logger=False, accelerator="cpu")
+    >>> # trainer.fit(module, shown.loader(batch_size=6))
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        loss: LossLike = None,
+        network: Callable[[LightningModule], nn.Module] = lambda module: module,
+    ) -> None:
+        self.snapshot, self.loss, self.network = snapshot, loss, network
+        self._batch, self._seen = 1, 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        if trainer.world_size > 1:
+            raise InputError(
+                f"a snapshot is shown by one process, not by {trainer.world_size}: train on one device, or use "
+                "underdog.perturb_batch in training_step with underdog.BalancedSampler, which Lightning divides among devices"
+            )
+        self.snapshot.bind(InPrecision(self.network(pl_module), trainer), self.loss)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        loader = trainer.train_dataloader
+        if not isinstance(loader, SnapshotLoader) or loader.sampler.snapshot is not self.snapshot:
+            raise InputError(
+                f"the trainer trains on a {type(loader).__name__} that is not the snapshot's: give it snapshot.loader(...)"
+            )
+        self._batch = loader.batch_size or 1
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        self._seen = min((batch_idx + 1) * self._batch, len(self.snapshot))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._seen = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The snapshot's, as far as it was trained on."""
+        return self.snapshot.state_dict(self._seen)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put it back; errors as ``Snapshot.load_state_dict``."""
+        self.snapshot.load_state_dict(state_dict)
+        self._seen = int(state_dict["seen"])

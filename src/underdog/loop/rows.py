@@ -1,0 +1,57 @@
+"""The items of a data set as the rows of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from underdog.data.images import ImageSet
+from underdog.epoch import Altered, AlteredPixels, AlteredSigns, Epoch
+from underdog.errors import InputError
+from underdog.loop.items import Items, Pixels, Signs
+
+__all__ = ["RowsOf", "as_written", "change_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class RowsOf(Epoch):
+    """An epoch whose images are the items of a data set, read when they are asked for; ``images`` only counts them."""
+
+    items: Items | None = None
+
+    @classmethod
+    def reading(cls, items: Items, labels: npt.NDArray[np.int64], minority: Collection[int] | None) -> RowsOf:
+        """The epoch that shows every item once, of classes (N,); the rare ones are found where they are not named."""
+        rare = None if minority is None else frozenset(int(k) for k in minority)
+        names = tuple(str(k) for k in range(int(labels.max()) + 1))
+        counted = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(labels), -1, -1, -1)
+        epoch = Epoch.of(ImageSet(counted, torch.from_numpy(labels), names, minority=rare))
+        return cls(**{f.name: getattr(epoch, f.name) for f in fields(epoch)}, items=items)
+
+    def unit(self, rows: npt.NDArray[np.int64]) -> Tensor:
+        assert self.items is not None
+        return self.items.units.to_pixels(self.items.read(rows))
+
+    def _pixels(self, rows: Tensor) -> Tensor:
+        raise InputError(
+            "this resampler needs the bytes of all images at once (SMOTE does): load them as an ImageSet and use underdog.fit"
+        )
+
+
+def change_of(altered: Altered, number: int) -> Signs | Pixels | None:
+    """An altered row as it travels to a worker; None where it does not differ from its origin by definition."""
+    if isinstance(altered, AlteredSigns):
+        return Signs(altered.packed[number].numpy(), altered.eps, altered.clip) if altered.eps else None
+    assert isinstance(altered, AlteredPixels)
+    return Pixels(altered.pixels[number].float().numpy())
+
+
+def as_written(numbers: Tensor, like: Tensor | None) -> Tensor:
+    """Class numbers (B,) as the data set writes its labels, of which ``like`` is a one-hot one."""
+    return numbers if like is None else functional.one_hot(numbers, like.numel()).to(like.dtype)

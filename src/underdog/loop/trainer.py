@@ -1,0 +1,118 @@
+"""Snapshots in the Trainer of Hugging Face's Transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from underdog.errors import InputError
+from underdog.loop.items import Shown
+from underdog.loop.snapshot import Snapshot
+
+try:
+    from transformers import Trainer, TrainerCallback
+except ImportError as error:
+    raise InputError("Transformers is not installed: pip install 'underdog[transformers]'") from error
+
+__all__ = ["SnapshotTrainer"]
+
+#: The file in a checkpoint's folder.
+STATE = "underdog.pt"
+
+
+class Order(Sampler[Shown]):
+    """The order of the epoch announced last. Without ``set_epoch``, which the Trainer's loaders call in every iteration."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def __len__(self) -> int:
+        return len(self.snapshot)
+
+    def __iter__(self) -> Iterator[Shown]:
+        return self.snapshot.walk()
+
+
+class Announce(TrainerCallback):  # type: ignore[misc]  # Transformers is looked at only where it is installed
+    """Announces every training epoch, by the number that the Trainer gives it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot, self.epoch = snapshot, 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        updates = -(-len(parts["train_dataloader"]) // args.gradient_accumulation_steps)
+        self.epoch = state.global_step // max(1, updates)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        self.snapshot.set_epoch(self.epoch)
+        self.epoch += 1
+
+
+class SnapshotTrainer(Trainer):  # type: ignore[misc]
+    """A ``transformers.Trainer`` that trains on a ``Snapshot``; also a mixin, before a Trainer of one's own.
+
+    The loss that is attacked is the Trainer's: ``compute_loss``, with label smoothing, ``compute_loss_func`` or
+    whatever overrides it. Checkpoints hold the snapshot's state, and resuming, also within an epoch, goes on as if nothing
+    had happened.
+
+    Args:
+        args: as ``transformers.Trainer``.
+        snapshot: of a data set of dictionaries, in the place of ``train_dataset``.
+        kwargs: as ``transformers.Trainer``.
+
+    Raises:
+        InputError: a ``train_dataset`` too, several processes, a resampler that changes the length of epochs, a
+            checkpoint without a snapshot's state.
+
+    *Deviation*: no callback, since those cannot decide what the Trainer's loader shows.
+    """
+
+    def __init__(self, *args: Any, snapshot: Snapshot, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.train_dataset is not None:
+            raise InputError("train_dataset must not be given: the snapshot is what is trained on")
+        if self.args.world_size > 1:
+            raise InputError(
+                f"a snapshot is shown by one process, not by {self.args.world_size}: train on one device, or use "
+                "underdog.perturb_batch in compute_loss"
+            )
+        self.snapshot = snapshot
+        self.train_dataset = snapshot.loader().dataset
+        self.add_callback(Announce(snapshot))
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The Trainer's own loader, of the snapshot's items."""
+        self.snapshot.bind(self.model, objective=self._losses)
+        loader: DataLoader[Any] = super().get_train_dataloader()
+        return loader
+
+    def _get_train_sampler(self, *args: Any) -> Sampler[Shown]:
+        return Order(self.snapshot)
+
+    def _losses(self, x: Tensor, y: Tensor) -> Tensor:
+        inputs = {getattr(self.model, "main_input_name", "pixel_values"): x, "labels": y}
+        with self.compute_loss_context_manager():
+            loss: Tensor = self.compute_loss(self.model, inputs)
+        return loss
+
+    # The Trainer's ways of writing to and reading from a checkpoint's folder; others know too late, or not at all, where it is.
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        torch.save(self.snapshot.state_dict(), Path(output_dir) / STATE)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        if not (path := Path(checkpoint) / STATE).exists():
+            raise InputError(
+                f"{checkpoint} has no {STATE}, so what the snapshot showed is not known: it was written with save_only_model, "
+                "or by another Trainer"
+            )
+        self.snapshot.load_state_dict(torch.load(path, weights_only=True))

@@ -1,0 +1,170 @@
+"""Networks from other libraries, as they are: nothing is fetched, and no code runs that is not installed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from underdog.errors import InputError, nearest
+
+__all__ = ["LIBRARY", "Adapted", "adapted_part", "hf", "hf_weights", "read_config", "timm", "torchvision"]
+
+
+class Adapted(nn.Module):
+    """A network that returns logits from images of whatever channels, around one that may not.
+
+    Args:
+        network: from (B, channels, H, W) to logits (B, K), or to an object with ``logits``.
+        channels: what it takes; grey images are repeated.
+
+    >>> Adapted(nn.Flatten(), channels=3)(torch.zeros(2, 1, 4, 4)).shape
+    torch.Size([2, 48])
+    """
+
+    def __init__(self, network: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.network, self.channels = network, channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        output = self.network(x.expand(-1, self.channels, -1, -1))
+        logits: Tensor = getattr(output, "logits", output)
+        return logits
+
+
+def adapted_part(network: nn.Module) -> nn.Module:
+    """The network as its library made it, or any other as it is."""
+    return network.network if isinstance(network, Adapted) else network
+
+
+def adapted(name: str, network: nn.Module, images: int, channels: int) -> nn.Module:
+    """``network`` for images of so many channels.
+
+    Raises:
+        InputError: images that are neither grey nor of the network's channels.
+    """
+    if images not in (1, channels):
+        raise InputError(f"model {name!r} takes images of {channels} channels, not {images}")
+    return Adapted(network, channels)
+
+
+def installed(module: str, name: str, extra: str | None = None) -> Any:
+    """A module of an extra.
+
+    Raises:
+        InputError: it is not installed, or broken; names the extra.
+    """
+    extra = extra or module
+    try:
+        return importlib.import_module(module)
+    except (ImportError, RuntimeError, OSError) as error:  # the latter two where its binary parts do not fit torch's
+        raise InputError(f"model {name!r} needs {extra}: pip install 'underdog[{extra}]' ({error})") from error
+
+
+def hf(folder: str, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+    """The Transformers image classifier that ``config.json`` in a folder describes, for K classes and (H, W) pixels.
+
+    Raises:
+        InputError: no such file, or one that describes no image classifier.
+    """
+    name = f"hf:{folder}"
+    about = {k: v for k, v in read_config(Path(folder)).items() if k not in ("id2label", "label2id", "num_labels")}
+    transformers = installed("transformers", name)
+    try:
+        config = transformers.CONFIG_MAPPING[about["model_type"]].from_dict(about, num_labels=classes)
+        if hasattr(config, "image_size"):
+            config.image_size = size[0] if size[0] == size[1] else size
+        network = transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+    except Exception as error:  # a configuration can be wrong in any way
+        raise InputError(f"model {name!r} cannot be built for {size[1]}x{size[0]} pixels: {error}") from error
+    return adapted(name, network, channels, getattr(config, "num_channels", 3))
+
+
+def hf_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights in a folder of Transformers, by the names that the installed version gives them.
+
+    Raises:
+        InputError: no safetensors file there, or one that does not fit the configuration.
+    """
+    name = f"hf:{folder}"
+    about = read_config(folder)
+    transformers = installed("transformers", name)
+    try:
+        config = transformers.CONFIG_MAPPING[about["model_type"]].from_dict(about)
+        with quiet(transformers):
+            network, report = transformers.AutoModelForImageClassification.from_pretrained(
+                folder, config=config, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+                dtype=torch.float32, output_loading_info=True,
+            )  # fmt: skip
+    except Exception as error:  # files can be wrong in any way
+        raise InputError(f"the weights of {name!r} cannot be read: {error}") from error
+    fresh = set(report["missing_keys"])
+    return {k: v for k, v in network.state_dict().items() if k not in fresh}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What ``config.json`` in a folder says, without references to code.
+
+    Raises:
+        InputError: no such file, or not a configuration.
+    """
+    path = folder / "config.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"hf: needs a folder with the config.json of a Transformers model: {error}") from error
+    if not isinstance(about, dict) or not isinstance(about.get("model_type"), str):
+        raise InputError(f"{path} is no Transformers configuration: it has no model_type")
+    return {k: v for k, v in about.items() if k not in ("auto_map", "torch_dtype", "dtype")}
+
+
+def torchvision(name: str, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+    """The classifier of ``torchvision.models`` with that name, for K classes."""
+    models = installed("torchvision.models", f"torchvision:{name}", "torchvision")
+    known = models.list_models(module=models)
+    if name not in known:
+        raise InputError(f"torchvision has no classifier {name!r}{nearest(name, known)}")
+    options: dict[str, Any] = {"image_size": size[0]} if name.startswith("vit_") else {}
+    if name in ("googlenet", "inception_v3"):
+        options = {"aux_logits": False, "init_weights": True}
+    network = models.get_model(name, weights=None, num_classes=classes, **options)
+    return adapted(f"torchvision:{name}", network, channels, 3)
+
+
+def timm(name: str, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+    """The model of timm with that name, for K classes, and for (H, W) pixels where it has a fixed size."""
+    library = installed("timm", f"timm:{name}")
+    if not library.is_model(name):
+        raise InputError(f"timm has no model {name!r}{nearest(name, library.list_models())}")
+    about = library.get_pretrained_cfg(name)
+    options: dict[str, Any] = {"img_size": size} if getattr(about, "fixed_input_size", False) else {}
+    network = library.create_model(name, pretrained=False, num_classes=classes, **options)
+    taken = getattr(about, "input_size", (3,))[0]
+    return adapted(f"timm:{name}", network, channels, taken)
+
+
+@contextmanager
+def quiet(transformers: Any) -> Iterator[None]:
+    """Without progress bars and remarks: what differs is reported by underdog."""
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        if bars:
+            transformers.logging.enable_progress_bar()
+
+
+LIBRARY: dict[str, Callable[[str, int, int, tuple[int, int]], nn.Module]] = {
+    "hf": hf,
+    "torchvision": torchvision,
+    "timm": timm,
+}

@@ -1,0 +1,81 @@
+"""What a run means for a decision, kept with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import safe_open
+
+from underdog.data.images import ImageSet
+from underdog.decision.answers import Answers
+from underdog.decision.figures import decision_report
+from underdog.run.files import write_atomic, write_tensors
+from underdog.run.spec import RunSpec
+from underdog.train import Evaluation, History, Training
+
+__all__ = ["answers_of", "load_errors", "save_decision", "taught"]
+
+#: Methods whose loss makes the logits speak as if all classes were equally frequent, whatever is shown.
+BALANCING_LOSSES = ("class-weighted", "balanced-softmax")
+
+
+def taught(method: str, shown: Sequence[int]) -> tuple[float, ...]:
+    """(K,) class frequencies that a method's logits are for: those it shows, unless its loss balances them.
+
+    >>> taught("baseline", (30, 10)), taught("balanced-softmax", (30, 10))
+    ((30.0, 10.0), (1.0, 1.0))
+    """
+    return (1.0,) * len(shown) if method in BALANCING_LOSSES else tuple(map(float, shown))
+
+
+def answers_of(images: ImageSet, evaluation: Evaluation) -> Answers:
+    """A network's answers to a part of the data."""
+    groups = () if images.groups is None else tuple(images.groups)
+    return Answers(
+        images.classes, images.labels.numpy(), evaluation.logits.astype(np.float64), tuple(images.names), groups
+    )
+
+
+def save_decision(
+    folder: Path, spec: RunSpec, training: Training, history: History, target_precision: float
+) -> dict[str, Any] | None:
+    """The figures of the best epoch, and ``errors.safetensors`` with the pictures of its worst errors.
+
+    None, and no file, where there is no test part.
+    """
+    test, classes = training.split.test, training.split.train.classes
+    if test is None or history.test is None:
+        return None
+    report = decision_report(
+        answers_of(training.split.val, history.val),
+        answers_of(test, history.test),
+        taught(spec.method, training.epoch.shown),
+        [classes[k] for k in sorted(training.first.minority)],
+        target_precision,
+    )
+    if report["errors"]:
+        pixels = test.images[[error["image"] for error in report["errors"]]].cpu().contiguous()
+        meta = {"plain": json.dumps({"items": [error["item"] for error in report["errors"]]})}
+        write_atomic(folder / "errors.safetensors", lambda path: write_tensors(path, {"images": pixels}, meta))
+    return report
+
+
+def load_errors(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
+    """The pictures that ``save_decision`` kept, (C, H, W) uint8 by item; empty without any.
+
+    Raises:
+        OSError, ValueError, KeyError, SafetensorError: the file is none of its.
+    """
+    path = folder / "errors.safetensors"
+    if not path.exists():
+        return {}
+    with safe_open(path, framework="np") as file:
+        images, plain = file.get_tensor("images"), json.loads(file.metadata()["plain"])
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError(f"pictures of shape {images.shape} and type {images.dtype}")
+    return dict(zip(map(str, plain["items"]), images, strict=True))

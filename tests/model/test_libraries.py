@@ -1,0 +1,170 @@
+"""Networks of torchvision and timm, by stand-ins where they are not installed, and of Transformers, by configurations."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import underdog as ud
+from underdog.model.libraries import Adapted
+
+
+class Small(nn.Module):
+    """A network for RGB that answers as some libraries do."""
+
+    def __init__(self, num_classes: int, wrapped: bool = False) -> None:
+        super().__init__()
+        self.conv, self.fc, self.wrapped = nn.Conv2d(3, 4, 3), nn.Linear(4, num_classes), wrapped
+
+    def forward(self, x: torch.Tensor) -> Any:
+        logits = self.fc(self.conv(x).mean((2, 3)))
+        return SimpleNamespace(logits=logits) if self.wrapped else logits
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What the stand-ins of torchvision and timm were asked for."""
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def make(name: str, **options: Any) -> nn.Module:
+        asked.append((name, options))
+        return Small(options["num_classes"], wrapped=name == "googlenet")
+
+    models, timm = ModuleType("torchvision.models"), ModuleType("timm")
+    models.list_models = lambda module: ["resnet18", "vit_b_16", "googlenet"]
+    models.get_model = make
+    timm.is_model = lambda name: name in ("resnet10t", "vit_tiny")
+    timm.list_models = lambda: ["resnet10t", "vit_tiny"]
+    timm.get_pretrained_cfg = lambda name: SimpleNamespace(
+        fixed_input_size=name == "vit_tiny", input_size=(3, 224, 224)
+    )
+    timm.create_model = make
+    package = ModuleType("torchvision")
+    package.models = models
+    for name, module in (("torchvision", package), ("torchvision.models", models), ("timm", timm)):
+        monkeypatch.setitem(sys.modules, name, module)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("torchvision:resnet18", {"weights": None, "num_classes": 7}),
+        ("torchvision:vit_b_16", {"weights": None, "num_classes": 7, "image_size": 16}),
+        ("torchvision:googlenet", {"weights": None, "num_classes": 7, "aux_logits": False, "init_weights": True}),
+        ("timm:resnet10t", {"pretrained": False, "num_classes": 7}),
+        ("timm:vit_tiny", {"pretrained": False, "num_classes": 7, "img_size": (16, 16)}),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_library_is_asked_for_its_network_without_weights_and_grey_images_fit(
+    name: str, asked: dict[str, Any], channels: int, calls: list[tuple[str, dict[str, Any]]]
+) -> None:
+    net = ud.model_factory(name)(channels, 7, (16, 16))
+    assert calls == [(name.partition(":")[2], asked)]
+    x = torch.rand(2, channels, 16, 16)
+    assert torch.equal(net(x), net(x.expand(-1, 3, -1, -1)))
+    assert net(x).shape == (2, 7)
+
+
+def test_networks_that_a_library_does_not_have_are_named(calls: list[Any]) -> None:
+    with pytest.raises(ud.InputError, match="torchvision has no classifier 'resnet19'; did you mean 'resnet18'"):
+        ud.model_factory("torchvision:resnet19")(3, 7, (16, 16))
+    with pytest.raises(ud.InputError, match="timm has no model 'vit_tin'; did you mean 'vit_tiny'"):
+        ud.model_factory("timm:vit_tin")(3, 7, (16, 16))
+    with pytest.raises(ud.InputError, match="'timm:vit_tiny' takes images of 3 channels, not 4"):
+        ud.model_factory("timm:vit_tiny")(4, 7, (16, 16))
+    with pytest.raises(ud.InputError, match="width and depth apply to underdog's own networks"):
+        ud.model_factory("timm:vit_tiny", width=2)
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm", "transformers"])
+def test_a_library_that_is_missing_is_named_with_its_extra(
+    library: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (library, f"{library}.models"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    model = f"hf:{tmp_path}" if library == "transformers" else f"{library}:resnet18"
+    with pytest.raises(ud.InputError, match=rf"needs {library}: pip install 'underdog\[{library}\]'"):
+        ud.model_factory(model)(3, 7, (16, 16))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model_type": 3}', "\x00"])
+def test_a_folder_without_a_configuration_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ud.InputError, match=r"hf: needs a folder with the config.json"):
+        ud.model_factory(f"hf:{tmp_path}")(3, 7, (16, 16))
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ud.InputError, match=r"config.json"):
+        ud.model_factory(f"hf:{tmp_path}")(3, 7, (16, 16))
+
+
+TINY: dict[str, dict[str, Any]] = {
+    "vit": {
+        "hidden_size": 8,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+        "patch_size": 8,
+    },
+    "resnet": {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"},
+    "convnext": {"hidden_sizes": [4, 8], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
+}
+
+
+def folder(path: Path, kind: str, **more: Any) -> Path:
+    (path / "config.json").write_text(json.dumps({"model_type": kind} | TINY[kind] | more))
+    return path
+
+
+@pytest.mark.parametrize("kind", TINY)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transformers_configuration_becomes_a_network_for_the_images_and_classes(
+    kind: str, channels: int, tmp_path: Path
+) -> None:
+    pytest.importorskip("transformers", reason="the extra transformers is not installed")
+    labels = {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}, "image_size": 224}
+    net = ud.model_factory(f"hf:{folder(tmp_path, kind, **labels)}")(channels, 7, (16, 24))
+    x = torch.rand(2, channels, 16, 24)
+    assert isinstance(net, Adapted)
+    assert net.eval()(x).shape == (2, 7)
+    assert torch.equal(net(x), net.network(x.expand(-1, 3, -1, -1)).logits)
+    assert [name for name, p in net.named_parameters() if len(p) == 7] == [
+        f"{ud.head(net)}.weight",
+        f"{ud.head(net)}.bias",
+    ]
+
+
+def test_transformers_weights_are_read_as_transformers_does_and_other_kinds_are_refused(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
+    old = transformers.ViTForImageClassification(transformers.ViTConfig(**TINY["vit"], image_size=16, num_labels=5))
+    old.save_pretrained(tmp_path)
+    new = ud.model_factory(f"hf:{tmp_path}")(1, 7, (16, 16))
+    (note,) = ud.load_pretrained(new, tmp_path)
+    assert "classifier head (classifier) starts anew" in note
+    body = {k: v for k, v in old.state_dict().items() if not k.startswith("classifier")}
+    assert all(torch.equal(v, new.network.state_dict()[k]) for k, v in body.items())
+    larger = ud.model_factory(f"hf:{tmp_path}")(1, 7, (32, 32))
+    with pytest.raises(ud.InputError, match="position_embeddings has the shape 1x5x8, not 1x17x8"):
+        ud.load_pretrained(larger, tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ud.InputError, match=r"the weights of 'hf:.*' cannot be read"):
+        ud.load_pretrained(new, tmp_path)
+
+
+def test_code_that_a_configuration_refers_to_is_not_run(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra transformers is not installed")
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')")
+    auto = {"AutoConfig": "evil.Config", "AutoModelForImageClassification": "evil.Model"}
+    ud.model_factory(f"hf:{folder(tmp_path, 'resnet', auto_map=auto)}")(3, 7, (16, 16))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "evil", "auto_map": auto}))
+    with pytest.raises(ud.InputError, match="cannot be built"):
+        ud.model_factory(f"hf:{tmp_path}")(3, 7, (16, 16))
+    assert not (tmp_path / "sprung").exists()
