@@ -28,6 +28,7 @@ from underdog.names import ALTERING, DEVICES, METHODS, TARGET_PRECISION
 from underdog.ranks import ALONE, Ranks
 from underdog.report.summary import eps_text
 from underdog.report.tables import text_table
+from underdog.report.terminal import aligned
 from underdog.run.compare import comparison, plan
 from underdog.run.execute import execute, finished, split_of
 from underdog.run.network import network_settings
@@ -188,10 +189,9 @@ def train(options: Options, ranks: Ranks = ALONE) -> None:
 
 def text_recalls(result: dict[str, Any]) -> str:
     """Per-class recalls, rare classes marked with a star."""
-    recall, counts, rare = result["test"]["recall"], result["counts"], result["minority"]
-    width = max(len("class"), *(len(c) for c in recall))
-    lines = [f"{'class':<{width}}   recall   training images"]
-    lines += [f"{c:<{width}} {'*' if c in rare else ' '} {r:6.3f}   {counts['train'][c]}" for c, r in recall.items()]
+    recall, counts, rare = result["test"]["recall"], result["counts"]["train"], result["minority"]
+    rows = [(c, "*" if c in rare else "", f"{r:.3f}", f"{counts[c]}") for c, r in recall.items()]
+    lines = aligned([("class", "", "recall", "training images"), *rows])
     return "\n".join([*lines, "(* rare)"] if rare else lines)
 
 
