@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from underdog.data.walk import FolderFile, folder_files, hidden, is_utf8
+from underdog.data.walk import folder_files, hidden, is_utf8
 from underdog.errors import InputError
 
 __all__ = ["LARGEST", "Member", "open_members"]
@@ -39,7 +39,7 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
 
 @dataclass(frozen=True)
 class Member:
-    """A file of a source: its path inside, and how to get its bytes (InputError where that fails)."""
+    """A file of a source: its path inside, and how to get its bytes (an OSError on disk, an InputError in an archive)."""
 
     path: PurePosixPath
     read: Callable[[], bytes]
@@ -57,7 +57,7 @@ def open_members(path: Path) -> Iterator[list[Member]]:
     with ExitStack() as stack:
         with _explained(path):
             if path.is_dir():
-                members: Iterable[Member] = (_on_disk(file) for file in folder_files(path))
+                members: Iterable[Member] = (Member(f.inside, f.path.read_bytes) for f in folder_files(path))
             elif (tar := _tar(path, stack)) is not None:
                 # Compressed archives can only be read from front to back: members keep the archive's order.
                 members = _in_tar(path, tar)
@@ -85,10 +85,6 @@ def _explained(source: Path, member: str = "") -> Iterator[None]:
         if isinstance(error, OSError) and error.strerror:
             what, reason = repr(error.filename or str(source)), error.strerror
         raise InputError(f"source {what} cannot be read: {reason}") from error
-
-
-def _on_disk(file: FolderFile) -> Member:
-    return Member(file.inside, partial(_read, file.path, "", file.path.read_bytes))
 
 
 def _read(source: Path, member: str, read: Callable[[], bytes]) -> bytes:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import zipfile
-import zlib
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +18,7 @@ from underdog.data.archive import Member
 from underdog.data.decode import WAITING, decode_image, decoding, workers
 from underdog.data.images import ImageSet
 from underdog.data.reading import Progress, Reading, Size
+from underdog.errors import InputError
 
 __all__ = ["THUMBNAIL", "Look", "survey", "survey_pixels"]
 
@@ -117,8 +116,8 @@ def _bytes(member: Member) -> bytes | str:
         return member.read() or "the file is empty"
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
-    except (zipfile.BadZipFile, zlib.error) as error:
-        return f"damaged in the archive: {error}"
+    except InputError as error:
+        return f"damaged in the archive: {error.__cause__}"
 
 
 def _digest(pixels: Pixels) -> bytes:

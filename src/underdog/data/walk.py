@@ -11,8 +11,8 @@ from underdog.errors import InputError
 
 __all__ = ["FolderFile", "folder_files", "hidden", "is_utf8"]
 
-#: Files and folders of a source, at most: links to folders of links to folders lead to any number.
-MOST = 4_000_000
+#: Links to folders that are followed, at most: folders of links to folders of links lead to any number.
+MOST_LINKS = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def folder_files(root: Path) -> list[FolderFile]:
     """The regular files below a folder, links inside it included, sorted by path.
 
     Raises:
-        InputError: a link that leaves the folder or leads nowhere, a name that is not UTF-8, or too many files.
+        InputError: a link that leaves the folder or leads nowhere, too many of them, a name that is not UTF-8.
     """
     return sorted(_walk(root), key=lambda file: file.inside)
 
@@ -50,23 +50,21 @@ def _walk(root: Path) -> Iterator[FolderFile]:
     real = root.resolve()
     # Each folder with what it really is, and with all that it really lies in: a link to one of those is a circle.
     waiting = [(root, real, frozenset({real}))]
-    seen = 0
+    links = 0
     while waiting:
         folder, real, above = waiting.pop()
-        for entry in os.scandir(folder):
-            if hidden(entry.name):
-                continue
-            seen += 1
-            if seen > MOST:
-                raise InputError(
-                    f"source {str(root)!r} has more than {MOST:,} files and folders, or its links lead in circles"
-                )
+        with os.scandir(folder) as opened:
+            entries = [entry for entry in opened if not hidden(entry.name)]
+        for entry in entries:
             path = folder / entry.name
             target = _target(path, root) if entry.is_symlink() else real / entry.name
             if entry.is_dir() and target not in above:
                 waiting.append((path, target, above | {target}))
+                links += entry.is_symlink()
             elif entry.is_file():
                 yield FolderFile(path, _inside(path, root))
+        if links > MOST_LINKS:
+            raise InputError(f"source {str(root)!r} has links to folders that lead to more than {MOST_LINKS:,} folders")
 
 
 def _target(link: Path, root: Path) -> Path:
