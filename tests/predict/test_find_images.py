@@ -54,17 +54,25 @@ def test_folders_are_searched_in_order_without_hidden_files(tmp_path: Path, pict
 
 @pytest.mark.parametrize("name", ["p.zip", "p.tar", "p.tar.gz", "p.tar.xz"])
 def test_archives_are_read_where_they_are(name: str, tmp_path: Path, pictures: Any, image: bytes) -> None:
-    files = {"b/1.png": image, "a/2.png": image, "../up.png": image, "read.me": b"x", "a/broken.png": image[:50]}
+    files = {"b/1.png": image, "a/2.png": image, ".up.png": image, "read.me": b"x", "a/broken.png": image[:50]}
     ignored: list[int] = []
     make = pictures.zip if name.endswith("zip") else pictures.tar
     path = make(tmp_path / name, files)
     assert [str(m.path) for m in find_images([path], ignored.append)] == [
         f"{path}/{n}" for n in list(files)[:2] + list(files)[4:]
     ]
-    assert sum(ignored) == 1  # the text; hidden files, of which "../up.png" is one, are not spoken of
+    assert sum(ignored) == 1  # the text; hidden files, of which ".up.png" is one, are not spoken of
     found = decoded([path, path])
     assert [isinstance(v, np.ndarray) for v in found.values()] == [True, True, False]
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["p.zip", "p.tar"])
+def test_a_hostile_archive_is_a_file_that_cannot_be_read(name: str, tmp_path: Path, pictures: Any, image: bytes) -> None:
+    make = pictures.zip if name.endswith("zip") else pictures.tar
+    found = decoded([make(tmp_path / name, {"1.png": image, "../up.png": image})])
+    assert list(found) == [str(tmp_path / name)]
+    assert "../up.png" in str(found[str(tmp_path / name)])
 
 
 def test_a_damaged_archive_is_a_file_that_cannot_be_read(tmp_path: Path, pictures: Any, image: bytes) -> None:
