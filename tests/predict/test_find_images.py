@@ -68,7 +68,9 @@ def test_archives_are_read_where_they_are(name: str, tmp_path: Path, pictures: A
 
 
 @pytest.mark.parametrize("name", ["p.zip", "p.tar"])
-def test_a_hostile_archive_is_a_file_that_cannot_be_read(name: str, tmp_path: Path, pictures: Any, image: bytes) -> None:
+def test_a_hostile_archive_is_a_file_that_cannot_be_read(
+    name: str, tmp_path: Path, pictures: Any, image: bytes
+) -> None:
     make = pictures.zip if name.endswith("zip") else pictures.tar
     found = decoded([make(tmp_path / name, {"1.png": image, "../up.png": image})])
     assert list(found) == [str(tmp_path / name)]
