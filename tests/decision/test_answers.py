@@ -30,6 +30,7 @@ def test_parts_of_the_epoch_asked_for(tmp_path: Path) -> None:
     np.testing.assert_array_equal(test.labels, [1, 0])
     np.testing.assert_array_equal(test.logits, [[0.5, -2.25], [3, 4]])
     np.testing.assert_array_equal(test.units, [0, 0])
+    assert test.same_images(read_predictions(str(path))["test"])
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,8 @@ def test_classes_rare_with_some_seeds_count_only_those(tmp_path: Path) -> None:
     assert found is not None
     seeds = {block.name: block.rows[0].cells[4].value.split(" of ")[1] for block in found.classes}
     assert seeds == {"cat": "2", "dog": "1"}
+    remark = "figures of a class are of the seeds with which it is rare"
+    assert [remark in page(some, tmp_path) for some in (folders, folders[::3])] == [True, False]
 
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:

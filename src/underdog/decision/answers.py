@@ -69,7 +69,7 @@ class Answers:
         return own == others and np.array_equal(self.labels, other.labels)
 
 
-def read_predictions(path: Path, epoch: str = "best") -> dict[str, Answers]:
+def read_predictions(path: str | Path, epoch: str = "best") -> dict[str, Answers]:
     """The answers in a run's ``predictions.csv`` by part ("val", and "test" where there is one).
 
     Args:
@@ -86,6 +86,7 @@ def read_predictions(path: Path, epoch: str = "best") -> dict[str, Answers]:
     ...     read_predictions(path)["val"].logits.tolist()
     [[0.5, 1.5]]
     """
+    path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.reader(file)

@@ -104,6 +104,7 @@ class Decision:
         images, groups: of the test part; equal numbers where no images belong together.
         replicates: of the bootstrap.
         hidden: rare classes that are not shown.
+        varied: whether runs differ in their rare classes.
         curves: a figure for each class, by name.
         classes: average precision, recall at the precision, and what the chosen threshold gives.
         few: names of the classes with few validation images.
@@ -119,6 +120,7 @@ class Decision:
     groups: int
     replicates: int
     hidden: int
+    varied: bool
     labels: tuple[str, ...]
     curves: tuple[tuple[str, Markup], ...]
     classes: tuple[Block, ...]
@@ -146,6 +148,7 @@ def decision(
         groups=proof.bootstrap.groups,
         replicates=proof.bootstrap.replicates,
         hidden=hidden,
+        varied=len({p.judged.rare for own in proof.proofs.values() for p in own}) > 1,
         labels=tuple(proof.proofs),
         curves=tuple((c, _curve(proof, c, looks, f"{name}-pr{i}")) for i, c in enumerate(shown)),
         classes=tuple(_figures(proof, c) for c in shown),

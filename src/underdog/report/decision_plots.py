@@ -19,7 +19,7 @@ __all__ = ["GRID", "Trace", "mean_precision", "recall_plot"]
 #: Recalls at which curves of several seeds are averaged.
 GRID = np.linspace(0, 1, 101)[1:]
 SIZE = (3.1, 2.55)  # inches
-INSIDE = (0.18, 0.18, 0.79, 0.79)  # left, bottom, width and height of the axes: numbers from 0 to 1 always fit
+INSIDE = (0.18, 0.18, 0.75, 0.79)  # left, bottom, width and height of the axes: numbers from 0 to 1 always fit
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from underdog.report.decision import Decision, Estimate, Versus
 from underdog.report.tables import ASCII
 from underdog.report.terminal import aligned
-from underdog.report.words import MISSING
+from underdog.report.words import MISSING, plural
 
 __all__ = ["decision_text"]
 
@@ -49,8 +49,9 @@ def _lines(title: str, found: Decision) -> list[str]:
         *aligned(overall),
         "",
         *aligned([header, *rows]),
-        f"(test images, mean over seeds; in brackets the 95% interval of a bootstrap over {found.groups} groups of {found.images} "
-        f"images, {found.replicates} replicates; differences are paired. Recall at {found.target} precision is the best point of "
+        "(test images, mean over seeds; in brackets the 95% interval of a bootstrap over "
+        f"{plural(found.images, 'image')} in {plural(found.groups, 'group')}, {found.replicates:,} replicates; differences are "
+        f"paired. Recall at {found.target} precision is the best point of "
         "the test curve; thresholds were chosen on validation images)",
     ]
 

@@ -61,10 +61,10 @@ def thousands(value: float) -> str:
 def plural(n: int, noun: str, nouns: str = "") -> str:
     """A count of things.
 
-    >>> plural(1, "seed"), plural(3, "seed"), plural(2, "class", "classes")
-    ('1 seed', '3 seeds', '2 classes')
+    >>> plural(1, "seed"), plural(3000, "seed"), plural(2, "class", "classes")
+    ('1 seed', '3,000 seeds', '2 classes')
     """
-    return f"{n} {noun if n == 1 else nouns or noun + 's'}"
+    return f"{n:,} {noun if n == 1 else nouns or noun + 's'}"
 
 
 def enumerated(items: Sequence[str]) -> str:
