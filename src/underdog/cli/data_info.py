@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from underdog.cli.image_options import add_images
+from underdog.cli.values import whole
+
 __all__ = ["add_info", "info"]
 
 
 def add_info(subcommands: Any) -> None:
     """The arguments of the command."""
-    from underdog.cli.parser import _data, whole  # noqa: PLC0415  (which imports this module)
-
     command = subcommands.add_parser(
         "info",
         help="classes, sizes, corrupt files, equal images, groups, and what a run would train on",
@@ -26,7 +27,7 @@ def add_info(subcommands: Any) -> None:
         "  underdog data info photos.tar.xz --groups patients.csv:image,patient --rho 20 --mu 0.5\n"
         "  underdog data info photos/ --json > photos.json",
     )
-    _data(command)
+    add_images(command)
     command.add_argument(
         "--data-seed", type=whole, default=0, help="seed of validation part and imbalance (default: 0)"
     )

@@ -10,12 +10,14 @@ from underdog import __version__
 from underdog.cli.data import add_data
 from underdog.cli.data_cache import cache_arguments
 from underdog.cli.export import add_export
+from underdog.cli.image_options import add_images
+from underdog.cli.machine_options import add_machine
 from underdog.cli.predict import add_predict
 from underdog.cli.training_options import add_training
-from underdog.cli.values import names, number, size, whole
-from underdog.names import DEVICES, LAYOUTS, METHODS, PRECISIONS, RESIZES, TARGET_PRECISION
+from underdog.cli.values import names, number, whole
+from underdog.names import METHODS, TARGET_PRECISION
 
-__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "add_device", "parser", "whole"]
+__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # the type has no public name
 
@@ -64,7 +66,7 @@ def _demo(commands: Commands) -> None:
         epilog="example:\n  underdog demo -o report.html",
     )
     _out(command, "demo-runs", report="report.html")
-    _machine(command)
+    add_machine(command)
 
 
 def _train(commands: Commands) -> None:
@@ -81,7 +83,7 @@ def _train(commands: Commands) -> None:
         "  underdog train photos/ --size 224 --model resnet20 --batch 256 --devices 2\n\n"
         "A killed run goes on where it was when the same command is given again.",
     )
-    _data(command)
+    add_images(command)
     cache_arguments(command.add_argument_group("cache"))
     command.add_argument("--method", default="aos", metavar="NAME", help="one of the methods above (default: aos)")
     add_training(command)
@@ -95,7 +97,7 @@ def _train(commands: Commands) -> None:
     )
     _target(command)
     _out(command, "runs")
-    _machine(command)
+    add_machine(command)
     command.add_argument(
         "--devices", type=whole, default=1, metavar="N",
         help="GPUs (with --device cpu: processes) that share each batch; BatchNorm sees their shares, so the figures, and the "
@@ -115,7 +117,7 @@ def _compare(commands: Commands) -> None:
         "  underdog compare mnist.tar --rho 60 --mu 0.6 --epochs 20 --lr 1e-4 --seeds 3\n\n"
         "Finished runs are never done again; a killed comparison goes on when the same command is given again.",
     )
-    _data(command)
+    add_images(command)
     cache_arguments(command.add_argument_group("cache"))
     command.add_argument(
         "--methods", type=names, default=list(DEMO_METHODS), metavar="A,B,...",
@@ -137,7 +139,7 @@ def _compare(commands: Commands) -> None:
     )  # fmt: skip
     _target(command)
     _out(command, "runs", report="report.html")
-    _machine(command)
+    add_machine(command)
     command.set_defaults(devices=1)  # runs are compared one after the other
 
 
@@ -169,78 +171,6 @@ def _target(command: argparse.ArgumentParser) -> None:
         "--target-precision", type=number, default=TARGET_PRECISION, metavar="P",
         help="precision in (0, 1] that the threshold of each class has to reach on validation images "
         f"(default: {TARGET_PRECISION}); runs that are finished keep theirs",
-    )  # fmt: skip
-
-
-def _data(command: argparse.ArgumentParser) -> None:
-    """The arguments that say which images to use, and how."""
-    group = command.add_argument_group("data")
-    group.add_argument(
-        "source", metavar="SOURCE",
-        help="a folder or archive (.zip, .tar, .tar.xz, ...) of class folders, with or without train/, val/ and test/; one of "
-        "any images, with --labels; one of MNIST-style idx files or CIFAR's binary files; a folder saved by Hugging Face's "
-        "datasets; or 'digits'",
-    )  # fmt: skip
-    group.add_argument("--size", type=size, metavar="S|WxH", help="bring images to this size")
-    group.add_argument(
-        "--resize", choices=RESIZES, default="crop",
-        help="where its shape differs: " + "; ".join(f"{name}: {text}" for name, text in RESIZES.items()) + " (default: crop)",
-    )  # fmt: skip
-    group.add_argument(
-        "--layout", choices=LAYOUTS, default="auto",
-        help="; ".join(f"{name}: {text}" for name, text in LAYOUTS.items()) + " (default: auto, which asks where it is in doubt)",
-    )  # fmt: skip
-    group.add_argument(
-        "--labels", metavar="FILE.csv:IMAGE,LABEL",
-        help="a table, on disk or in the source, and its columns that name images and their classes, for images that lie in "
-        "no class folders",
-    )  # fmt: skip
-    group.add_argument(
-        "--groups", metavar="FILE.csv:IMAGE,GROUP",
-        help="a table, on disk or in the source, and its columns that name images and what belongs together (a patient, a "
-        "lesion): no group is divided between training, validation and test",
-    )  # fmt: skip
-    group.add_argument(
-        "--allow-group-leak", action="store_true", help="accept groups that are in several of the source's own parts"
-    )
-    group.add_argument(
-        "--skip-corrupt", action="store_true", help="leave out files that cannot be decoded, and count them"
-    )
-    group.add_argument(
-        "--val-fraction",
-        type=number,
-        metavar="F",
-        help="share of the training images to hold out for validation (default: 0.1)",
-    )
-    group.add_argument(
-        "--test-fraction", type=number, metavar="F", help="share of all images to hold out for the test (default: 0.2)"
-    )
-    group.add_argument(
-        "--rho", "--imbalance-ratio", type=number, metavar="R",
-        help="induce this ratio of the largest to the smallest class (default: classes as they are)",
-    )  # fmt: skip
-    group.add_argument(
-        "--mu", "--minority-share", type=number, metavar="M", help="share of classes that --rho makes rare, in [0, 1)"
-    )
-    group.add_argument(
-        "--minority", type=names, metavar="A,B,...",
-        help="the rare classes (default: with --rho chosen at random, otherwise those with at most half the largest's images)",
-    )  # fmt: skip
-
-
-def add_device(command: argparse._ActionsContainer) -> None:
-    """The option that says where to compute."""
-    command.add_argument(
-        "--device", default="auto", help=f"{', '.join(DEVICES)} or cuda:N (default: auto, a GPU where there is one)"
-    )
-
-
-def _machine(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("machine")
-    add_device(group)
-    group.add_argument(
-        "--precision", choices=PRECISIONS, default="float32",
-        help="bfloat16 is faster on GPUs and on CPUs with AVX-512 (default: float32)",
     )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from underdog.cli.machine_options import add_device
+from underdog.cli.values import whole
 from underdog.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,8 +20,6 @@ __all__ = ["add_predict", "predict"]
 
 def add_predict(commands: Commands) -> None:
     """The arguments of the command."""
-    from underdog.cli.parser import add_device, whole  # noqa: PLC0415  (which imports this module)
-
     command = commands.add_parser(
         "predict",
         help="a run's network on new images: class, probabilities, flagged rare classes",
