@@ -116,6 +116,10 @@ class Augment:
     names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.names, str):
+            raise InputError(
+                f"names must be a list of augmentations such as [{self.names!r}], not the text {self.names!r}"
+            )
         for name in self.names:
             if name not in CHANGES:
                 raise unknown("augmentation", name, AUGMENTATIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,3 +52,19 @@ def test_every_option_that_a_page_names_exists(page: Path) -> None:
 def test_every_public_name_that_a_page_uses_exists(page: Path) -> None:
     used = set(re.findall(r"\bud\.([A-Za-z_]+)", page.read_text(encoding="utf-8")))
     assert {name for name in used if not hasattr(ud, name)} == set()
+
+
+def test_the_page_on_images_runs_from_python(tmp_path: Path, pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {name.replace("/", f"/{name[0]}"): d for name, d in pictures.tree({"a": 40, "b": 16}, (64, 70), 3).items()}
+    pictures.folder(tmp_path / "photos", files)
+    rows = [f"{Path(name).stem},{name[0]}{n // 2}" for n, name in enumerate(sorted(files))]
+    (tmp_path / "table.csv").write_text("\n".join(["image_id,lesion_id", *rows]))
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "your-images.md").read_text(encoding="utf-8").split("## From Python")[1]
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code.replace("epochs=30", "epochs=1"), names)
+    split, history = names["split"], names["history"]
+    assert not set(split.train.groups) & set(split.val.groups)
+    assert len(history.records) == 1
+    assert history.test is not None

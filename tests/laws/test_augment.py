@@ -105,6 +105,8 @@ def test_no_change_asks_for_a_value_on_the_device() -> None:
 def test_names_and_shapes_that_cannot_be_are_refused_before_training() -> None:
     with pytest.raises(ud.InputError, match=r"unknown augmentation 'flop'; did you mean 'flip'"):
         ud.Augment(["flop"])
+    with pytest.raises(ud.InputError, match=r"names must be a list of augmentations such as \['flip'\]"):
+        ud.Augment("flip")
     wide = ud.Split(*(image_set(COUNTS, (1, 16, 24), seed) for seed in range(2)))
     net = learner(3, (1, 16, 24)).model
     with pytest.raises(ud.InputError, match="rotate90 needs square images, not 24x16"):
