@@ -290,3 +290,10 @@ def test_remarks_on_the_data_are_said_and_kept(
     assert notes[2].startswith("fewer than 10 validation images of ant (3)")
     assert notes[3].startswith("SMOTE: class 'yak' has 5 images")
     assert all(f"note: {n}" in ran.out for n in notes[:2])
+
+
+def test_notes_hold_no_escape_sequences_of_class_names(tmp_path: Path, out: Path, underdog: Any, pictures: Any) -> None:
+    source = pictures.folder(tmp_path / "photos", pictures.tree({"\x1b[31mred": 12, "blue": 12}))
+    ran = underdog(f"train {source} {QUICK} --method ros --out {out}")
+    assert "\x1b" not in ran.out + ran.err
+    assert "validation images of \\x1b[31mred" in ran.out + ran.err

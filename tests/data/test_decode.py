@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import underdog as ud
-from underdog.data.decode import decode_image, decoding
+from underdog.data.decode import MOST_PIXELS, decode_image, decoding
 
 P = np.random.default_rng(0).integers(0, 256, (16, 16, 4), dtype=np.uint8)
 WORDS = np.random.default_rng(1).integers(0, 65536, (16, 16, 4), dtype=np.uint16)
@@ -186,3 +186,10 @@ def test_a_size_that_was_asked_for_may_be_large(tmp_path: Path, pictures: Any) -
 def test_there_is_no_other_way() -> None:
     with pytest.raises(ud.InputError, match="unknown resize 'stretch'"):
         ud.Reading(resize="stretch")
+
+
+def test_no_bytes_and_far_too_many_pixels_are_named_in_our_own_words() -> None:
+    assert decode_image(b"", PLAIN) == "the file is empty"
+    with decoding():
+        refused = decode_image(png(0, 1, b"", (60_000, 60_000)), PLAIN)
+    assert refused == f"its pixels are more than the {MOST_PIXELS:,} that are decoded"

@@ -116,7 +116,7 @@ def test_the_end_of_a_path_tells_files_of_equal_names_apart(tmp_path: Path, pict
     ("table", "words"),
     [
         (whole().replace("image,", "imege,"), ["row 1", "no column 'image'", "did you mean 'imege'?"]),
-        (whole().replace("label", "label,label", 1), ["row 1", "several columns 'label'"]),
+        (whole().replace("label", "label,label", 1), ["row 1", "several columns 'label'; it has"]),
         (whole().replace(",", ";"), ["row 1", "separated by commas"]),
         (whole().replace("p2.png,nevus", "p2.png,nevus,more"), ["row 4", "3 columns"]),
         (whole().replace("p2.png,nevus", "p2.png"), ["row 4", "1 columns"]),

@@ -28,7 +28,7 @@ from underdog.names import ALTERING, DEVICES, METHODS, TARGET_PRECISION
 from underdog.ranks import ALONE, Ranks
 from underdog.report.summary import eps_text
 from underdog.report.tables import text_table
-from underdog.report.terminal import aligned
+from underdog.report.terminal import aligned, printable
 from underdog.run.compare import comparison, plan
 from underdog.run.execute import execute, finished, split_of
 from underdog.run.network import network_settings
@@ -76,7 +76,7 @@ def read(options: Options) -> tuple[Source, float]:
     with bar(f"reading {options.source}", None, " images") as shown:
         source = load_images(options.source, reading_of(options), shown.update, chosen_cache(options))
     for note in source.notes:
-        say(f"note: {note}")
+        say(f"note: {printable(note)}")
     return source, time.perf_counter() - begin
 
 
@@ -178,7 +178,7 @@ def train(options: Options, ranks: Ranks = ALONE) -> None:
     run = partial(one, on=on, seconds=seconds, target=options.target_precision, ranks=ranks)
     spec = replace(early, data=source.fingerprint)
     for note in split_of(spec, source).notes:
-        say(f"note: {note}")
+        say(f"note: {printable(note)}")
     if spec.eps is None and spec.method in ALTERING:  # a wrong setting shows before the search
         plan([replace(spec, eps=0.0)], source, options.out, on)
     spec = with_eps(spec, source, options.out, run, on)
@@ -240,7 +240,7 @@ def run_all(
         f"{duration(whole.seconds)} for the others on {on}{'; and first a search for eps' if searched else ''}"
     )
     for note in whole.notes:
-        say(f"note: {note}")
+        say(f"note: {printable(note)}")
     base = with_eps(base, source, out, run, on)
     specs = comparison(base, methods, seeds, data_seed, budget)
     results = [run(spec, source, out) for spec in specs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from underdog import __version__
 from underdog.cli.data import add_data
@@ -49,10 +49,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Keeps the line breaks of descriptions and epilogues, and understands no abbreviated option."""
+    """Keeps the line breaks of descriptions and epilogues, understands no abbreviated option, and complains in one line."""
 
     def __init__(self, **options: object) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"underdog: error: {message} ('{self.prog} --help' explains)\n")
 
 
 def _demo(commands: Commands) -> None:

@@ -148,6 +148,8 @@ def decode_image(data: bytes, reading: Reading) -> npt.NDArray[np.uint8] | str:
     Transparent images stand on white, 16 bits become the upper eight. Images that are animated, have several pages
     or more than 2^26 pixels are refused before any pixel is decoded.
     """
+    if not data:
+        return "the file is empty"
     try:
         with Image.open(io.BytesIO(data)) as image:
             if refusal := _refusal(image):
@@ -157,6 +159,8 @@ def decode_image(data: bytes, reading: Reading) -> npt.NDArray[np.uint8] | str:
             return prepared(image, reading)
     except UnidentifiedImageError:
         return "no image in a format that is known"
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return f"its pixels are more than the {MOST_PIXELS:,} that are decoded"
     except Exception as error:  # foreign bytes make decoders fail in any way, and each has the same consequence
         return str(error) or type(error).__name__
 
@@ -180,7 +184,7 @@ def _refusal(image: Image.Image) -> str:
         return f"{image.width}x{image.height} pixels are more than the {MOST_PIXELS:,} that are decoded"
     # Cameras append a preview to a JPEG, which is then called MPO: the first picture is the photograph.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    return f"{frames} frames or pages, of which none is the image" if frames > 1 else ""
+    return f"{frames} frames or pages (it is animated, or a document), of which none is the image" if frames > 1 else ""
 
 
 def _plain(image: Image.Image) -> Image.Image:

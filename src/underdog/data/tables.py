@@ -34,8 +34,8 @@ class Column:
     value: str
 
     @classmethod
-    def parse(cls, text: str) -> Column:
-        """A column from its description on the command line.
+    def parse(cls, text: str, option: str = "column") -> Column:
+        """A column from its description on the command line, where it is the value of ``option``.
 
         Raises:
             InputError: another form, or more than one column of values.
@@ -46,9 +46,11 @@ class Column:
         file, _, columns = text.rpartition(":")
         names = [c.strip() for c in columns.split(",")]
         if file and len(names) > 2 and all(names):
-            raise InputError(f"{text!r} names {len(names) - 1} columns of values ({_ONE})")
+            raise InputError(f"{option} {text!r} names {len(names) - 1} columns of values ({_ONE})")
         if not file or len(names) != 2 or not all(names):
-            raise InputError(f"{text!r} is not of the form FILE.csv:IMAGE,VALUE (a table and two of its columns)")
+            raise InputError(
+                f"{option} {text!r} is not of the form FILE.csv:IMAGE,VALUE (a table and two of its columns)"
+            )
         return cls(file, *names)
 
     def read(self, members: Sequence[Member]) -> Table:
@@ -96,7 +98,7 @@ class Column:
         if header.count(name) == 1:
             return header.index(name)
         problem = "no column" if name not in header else "several columns"
-        hint = nearest(name, header)
+        hint = nearest(name, header) if name not in header else ""
         if len(header) == 1 and re.search(r"[;\t|]", header[0]):
             hint = "; columns have to be separated by commas"
         raise InputError(f"{self.file}, row 1: {problem} {name!r}{hint}; it has {', '.join(header) or 'none'}")
