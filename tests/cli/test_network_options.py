@@ -135,7 +135,7 @@ def test_a_run_with_pretrained_weights_needs_the_same_file_again(photos: Path, w
     for files in (NetworkFiles(), NetworkFiles(weights=other)):
         with pytest.raises(ud.InputError, match=r"give the same file again \(--weights\)"):
             build_model(replace(spec, files=files), images)
-    model = build_model(replace(spec, files=NetworkFiles(weights=weights)), images)
+    model, _ = build_model(replace(spec, files=NetworkFiles(weights=weights)), images)
     assert torch.equal(model[1].conv.weight, load_file(weights)["conv.weight"])
 
 

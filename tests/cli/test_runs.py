@@ -138,7 +138,7 @@ def test_epochs_predictions_and_model_agree_with_the_result(photos: Path, out: P
         counted = ud.Metrics.of(images.labels, logits.argmax(1), 3)
         assert counted.to_json(classes) == done[scored]
         if epoch == "best":
-            net = build_model(spec, split.train)
+            net, _ = build_model(spec, split.train)
             net.load_state_dict(load_file(folder / "model.safetensors"))
             with torch.no_grad():
                 again = net.eval()(ud.to_unit(images.images))

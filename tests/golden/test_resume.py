@@ -83,7 +83,7 @@ def test_methods_with_one_seed_start_from_the_same_data_weights_and_order(split:
     specs = [RunSpec(source.fingerprint, m, seed=3, data_seed=3, rho=20, mu=0.6) for m in ("baseline", "ros")]
     parts = [split_of(s, source) for s in specs]
     assert parts[0].train.fingerprint == parts[1].train.fingerprint
-    nets = [build_model(s, p.train).state_dict() for s, p in zip(specs, parts, strict=True)]
+    nets = [build_model(s, p.train)[0].state_dict() for s, p in zip(specs, parts, strict=True)]
     assert all(torch.equal(v, nets[1][k]) for k, v in nets[0].items())
 
 

@@ -35,7 +35,7 @@ from underdog.ranks import ALONE, Ranks
 from underdog.run.decide import save_decision
 from underdog.run.files import read_json, write_atomic, write_json, write_tensors
 from underdog.run.gallery import save_gallery
-from underdog.run.network import built
+from underdog.run.network import build_model
 from underdog.run.spec import RunSpec
 from underdog.train import EpochRecord, Evaluation, History, Training
 
@@ -69,7 +69,7 @@ def start(spec: RunSpec, source: Source, device: str, watcher: Watcher, ranks: R
     """Everything that can be wrong with a run's settings, data or network shows here, before anything is written."""
     split = split_of(spec, source)
     method = named_method(spec.method, spec.eps, spec.tau, spec.budget)
-    model, notes = built(spec, split.train)
+    model, notes = build_model(spec, split.train)
     training = Training(
         model, method, split, hyperparameters(spec), spec.seed, device, spec.precision, watcher.images, ranks
     )

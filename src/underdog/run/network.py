@@ -19,7 +19,7 @@ from underdog.model.pretrained import load_pretrained, normalization, weights_fi
 from underdog.rng import RandomStreams
 from underdog.run.spec import NetworkFiles, RunSpec
 
-__all__ = ["build_model", "built", "network", "network_settings", "untrained"]
+__all__ = ["build_model", "network", "network_settings", "untrained"]
 
 HF = "hf:"
 
@@ -96,7 +96,7 @@ def untrained(spec: RunSpec, channels: int, classes: int, size: tuple[int, int])
     return behind(torch.zeros(n), torch.ones(n), network(spec, channels, classes, size))
 
 
-def built(spec: RunSpec, train: ImageSet) -> tuple[nn.Module, tuple[str, ...]]:
+def build_model(spec: RunSpec, train: ImageSet) -> tuple[nn.Module, tuple[str, ...]]:
     """The run's model as its training begins, and remarks on it for the result.
 
     That is: the network with pretrained weights where there are any, frozen as far as the spec says, behind a layer that
@@ -116,11 +116,6 @@ def built(spec: RunSpec, train: ImageSet) -> tuple[nn.Module, tuple[str, ...]]:
     if len(spec.mean) not in (1, taken):
         raise InputError(f"mean and std must have one value for each of {taken} channels, not {len(spec.mean)}")
     return behind(torch.tensor(spec.mean), torch.tensor(spec.std), body), notes
-
-
-def build_model(spec: RunSpec, train: ImageSet) -> nn.Module:
-    """The run's model as its training begins."""
-    return built(spec, train)[0]
 
 
 def _load(spec: RunSpec, body: nn.Module) -> tuple[str, ...]:
