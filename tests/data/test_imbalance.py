@@ -44,6 +44,17 @@ def test_the_four_steps_of_the_paper(counts: tuple[int, ...], rho: Fraction, mu:
     assert torch.equal(cut.images.labels, images.labels[cut.kept])
 
 
+def test_a_majority_size_says_what_is_left_and_smaller_sets_are_parts_of_larger_ones() -> None:
+    images, rng = labelled((30, 41, 35, 50)), ud.RandomStreams(3)
+    cuts = [ud.make_imbalance(images, 5, 0.5, rng, majority_size=n) for n in (10, 20, 30)]
+    assert [sorted(cut.images.counts) for cut in cuts] == [[2, 2, 10, 10], [4, 4, 20, 20], [6, 6, 30, 30]]
+    assert set(cuts[0].kept) < set(cuts[1].kept) < set(cuts[2].kept)
+    assert (cuts[2].kept == ud.make_imbalance(images, 5, 0.5, rng).kept).all()
+    for size in (0, 31):
+        with pytest.raises(ud.InputError, match=f"majority-size must be from 1 to .* 30 training images, not {size}"):
+            ud.make_imbalance(images, 5, 0.5, rng, majority_size=size)
+
+
 @pytest.mark.parametrize(
     ("mu", "classes", "marked"),
     [(0.2, 6, 1), (0.29, 100, 29), (0.6, 10, 6), (0.58, 50, 29), (0.7, 10, 7), ("1/3", 3, 1), (Fraction(2, 3), 9, 6),

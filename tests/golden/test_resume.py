@@ -87,6 +87,14 @@ def test_methods_with_one_seed_start_from_the_same_data_weights_and_order(split:
     assert all(torch.equal(v, nets[1][k]) for k, v in nets[0].items())
 
 
+def test_the_name_of_a_run_outlives_settings_that_came_after_it() -> None:
+    spec = RunSpec("data", "ros", rho=20, mu=0.6)
+    old = {k: v for k, v in spec.to_json().items() if k != "majority_size"}
+    assert RunSpec.from_json(old) == spec
+    assert spec.id == "ros-s0-7c8bb99c9f77"
+    assert RunSpec.from_json(old | {"majority_size": 9}).id != spec.id
+
+
 def test_the_same_seed_gives_the_same_history_and_another_seed_another(split: ud.Split) -> None:
     histories = [
         ud.fit(network(), ud.Method(ud.aos(0.1, 0.5)), split, ud.Hyperparameters(epochs=2, batch=32), seed=s)

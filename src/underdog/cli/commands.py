@@ -94,6 +94,7 @@ def spec_of(options: Options, method: str, data: str) -> RunSpec:
         rho=options.rho,
         mu=options.mu,
         minority=None if options.minority is None else tuple(options.minority),
+        majority_size=options.majority_size,
         val_fraction=options.val_fraction,
         test_fraction=options.test_fraction,
         folds=options.folds,

@@ -52,7 +52,10 @@ def info(options: argparse.Namespace) -> None:
     if options.output is not None:
         writable(options.output)
     minority = None if options.minority is None else tuple(options.minority)
-    RunSpec("", "baseline", rho=options.rho, mu=options.mu, minority=minority)  # refuses what makes no sense, at once
+    size = options.majority_size
+    RunSpec(
+        "", "baseline", rho=options.rho, mu=options.mu, minority=minority, majority_size=size
+    )  # refuses nonsense at once
     division = Division(options.val_fraction, options.test_fraction)
     with bar(f"reading {options.source}", None, " images") as shown:
         found = inspect_images(
@@ -64,6 +67,7 @@ def info(options: argparse.Namespace) -> None:
             options.mu,
             minority,
             division,
+            size,
         )
     if options.output is not None:
         write_data_page(found, options.output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from underdog.cli.values import names, number, size
+from underdog.cli.values import names, number, size, whole
 from underdog.names import LAYOUTS, RESIZES
 
 __all__ = ["add_images"]
@@ -60,6 +60,10 @@ def add_images(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--mu", "--minority-share", type=number, metavar="M", help="share of classes that --rho makes rare, in [0, 1)"
     )
+    group.add_argument(
+        "--majority-size", type=whole, metavar="N",
+        help="training images that --rho leaves in a class that is not rare (default: as many as the smallest class has)",
+    )  # fmt: skip
     group.add_argument(
         "--minority", type=names, metavar="A,B,...",
         help="the rare classes (default: with --rho chosen at random, otherwise those with at most half the largest's images)",

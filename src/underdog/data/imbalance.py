@@ -106,10 +106,11 @@ def make_imbalance(
     mu: float | str | Fraction | None,
     rng: RandomStreams,
     minority: Iterable[str] | None = None,
+    majority_size: int | None = None,
 ) -> Imbalanced:
     """Cut a set down to imbalance ratio rho in a share mu of its classes.
 
-    The four steps: find the smallest class, of n images; cut every class to n at random; mark
+    The four steps: find the smallest class, of n images (or say n yourself); cut every class to n at random; mark
     floor(mu * K) classes chosen at random as minority; cut these to floor(n / rho) at random.
     Arithmetic is exact: mu = 0.2 of 6 classes is 1 class, mu = 0.29 of 100 is 29.
 
@@ -120,9 +121,10 @@ def make_imbalance(
         rng: streams of the *data's* seed. For one seed, the minority classes of a smaller mu are
             among those of a larger one, and the images of a larger rho among those of a smaller.
         minority: class names to use instead of a random choice.
+        majority_size: n, to study smaller sets; the images of a smaller n are among those of a larger one.
 
     Raises:
-        InputError: rho or mu outside its range, a class emptied, an unknown class name.
+        InputError: rho, mu or the size outside its range, a class emptied, an unknown class name.
 
     *Source*: section 4.1 of the paper, "the procedure of artificially inducing class imbalance".
 
@@ -140,6 +142,11 @@ def make_imbalance(
         raise InputError("the set to cut has no image")
     if smallest == 0:
         raise InputError(f"class {images.classes[counts.index(0)]!r} has no training image to begin with")
+    if majority_size is not None and not 1 <= majority_size <= smallest:
+        raise InputError(
+            f"majority-size must be from 1 to the smallest class's {smallest} training images, not {majority_size}"
+        )
+    smallest = majority_size or smallest
     if minority is not None and share is not None:
         raise InputError("mu and minority exclude each other: the one draws the rare classes, the other names them")
     if minority is not None:
@@ -156,7 +163,7 @@ def make_imbalance(
     rare = int(smallest / rho)
     if marked and rare == 0:
         raise InputError(
-            f"rho must be at most {smallest}, the smallest class's training images, or the minority classes are emptied; "
+            f"rho must be at most {smallest}, the images left in a majority class, or the minority classes are emptied; "
             f"not {float(rho):g}"
         )
     labels = images.labels.numpy()

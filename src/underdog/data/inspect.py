@@ -41,9 +41,10 @@ class _Use:
     mu: float | None
     minority: tuple[str, ...] | None
     division: Division | None
+    majority_size: int | None
 
     def __call__(self, source: Source) -> Prepared:
-        return prepare(source, self.data_seed, self.rho, self.mu, self.minority, self.division)
+        return prepare(source, self.data_seed, self.rho, self.mu, self.minority, self.division, self.majority_size)
 
     def why(self, train: ImageSet) -> str:
         """What makes the rare classes rare."""
@@ -77,6 +78,7 @@ def inspect_images(
     mu: float | None = None,
     minority: Iterable[str] | None = None,
     division: Division | None = None,
+    majority_size: int | None = None,
 ) -> Inspection:
     """Look at every image of a source: what there is, what is wrong with it, and what a run would make of it.
 
@@ -87,7 +89,7 @@ def inspect_images(
         source: whatever ``load_images`` reads.
         reading: tables and layout; images are looked at as they are stored, whatever its size.
         progress: called with the number of images as they are decoded.
-        data_seed, rho, mu, minority, division: as for ``prepare``, to say what would remain.
+        data_seed, rho, mu, minority, division, majority_size: as for ``prepare``, to say what would remain.
 
     Raises:
         InputError: no such source, no images in it, a single class, a table that does not fit; rho, mu or names of
@@ -98,7 +100,7 @@ def inspect_images(
     (1.05, 20.83, [6, 6, 125, 125])
     """
     reading = reading or Reading()
-    use = _Use(data_seed, rho, mu, None if minority is None else tuple(minority), division)
+    use = _Use(data_seed, rho, mu, None if minority is None else tuple(minority), division, majority_size)
     if str(source) != "digits":
         path = existing(source)
         with open_members(path) as members:

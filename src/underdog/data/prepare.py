@@ -83,6 +83,7 @@ def prepare(
     mu: float | None = None,
     minority: Iterable[str] | None = None,
     division: Division | None = None,
+    majority_size: int | None = None,
 ) -> Prepared:
     """Hold out test and validation images, then cut the training part to the imbalance asked for.
 
@@ -92,6 +93,7 @@ def prepare(
         rho, mu: imbalance ratio and minority share; natural counts where rho is None.
         minority: names of the classes that are rare; without, see ``make_imbalance`` and ``Epoch.of``.
         division: how large the parts are that the source does not have; a tenth and a fifth without.
+        majority_size: training images to leave in each class that is not made rare; the smallest class's without.
 
     Raises:
         InputError: a class too small to be divided, rho or mu out of range, unknown class names, a test part to be
@@ -114,7 +116,7 @@ def prepare(
         kept, held = hold_out(train, division.val_fraction or VAL_FRACTION, rng("validation"))
         every, train, val = every[kept], train.select(kept), train.select(held)
     if rho is not None:
-        cut = make_imbalance(train, rho, mu, rng, minority)
+        cut = make_imbalance(train, rho, mu, rng, minority, majority_size)
         every, train = every[cut.kept], cut.images
     elif minority is not None:
         marked = class_numbers(train.classes, minority)

@@ -211,7 +211,8 @@ def _induced(spec: RunSpec) -> str:
         if spec.minority is None and spec.mu is not None
         else "the named classes made rare"
     )
-    return f"induced: {which}, to 1/{spec.rho:g} of the others (rho = {spec.rho:g})"
+    size = "" if spec.majority_size is None else f", of {thousands(spec.majority_size)} training images each"
+    return f"induced: {which}, to 1/{spec.rho:g} of the others{size} (rho = {spec.rho:g})"
 
 
 def searches(variant: Variant, tuning: Iterable[Run]) -> tuple[Search, ...]:

@@ -61,7 +61,7 @@ class Watcher:
 
 def split_of(spec: RunSpec, source: Source) -> Split:
     """The parts of a run's data. Runs that only choose eps get no test part."""
-    split = prepare(source, spec.data_seed, spec.rho, spec.mu, spec.minority, spec.division).split
+    split = prepare(source, spec.data_seed, spec.rho, spec.mu, spec.minority, spec.division, spec.majority_size).split
     return replace(split, test=None) if spec.tuning else split
 
 

@@ -34,6 +34,9 @@ REVISION = 1
 YOUNGER = {"val_fraction", "test_fraction", "folds", "fold"} | {"optimizer", "weight_decay", "lr_backbone", "scheduler"}
 YOUNGER |= {"warmup", "early_stopping", "augment", "weights", "mean", "std", "freeze_until", "devices"}
 
+#: Settings that came later still, of which a default does not enter a run's id: older runs keep theirs.
+ABSENT = {"majority_size": None}
+
 
 class Setting(NamedTuple):
     """A method as it was set."""
@@ -79,6 +82,7 @@ class RunSpec:
         data_seed: of the validation part and the imbalance.
         eps, tau: of noise and aos; None for the others.
         rho, mu, minority: the imbalance to induce; None for natural counts, or for a random choice.
+        majority_size: training images of a class that is not made rare; None for the smallest class's.
         val_fraction, test_fraction, folds, fold: see ``Division``.
         epochs, lr, batch, lr_backbone, early_stopping, augment: see ``Hyperparameters``.
         optimizer, weight_decay: see ``named_optimizer``.
@@ -132,6 +136,7 @@ class RunSpec:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     freeze_until: str | None = None
+    majority_size: int | None = None
     revision: int = REVISION
     files: NetworkFiles = field(default=NetworkFiles(), compare=False, repr=False)
 
@@ -221,11 +226,16 @@ class RunSpec:
             raise InputError(f"mu must be in [0, 1), not {self.mu:g}")
         if self.rho is not None and self.mu is None and self.minority is None:
             raise InputError("rho needs mu, the share of classes to make rare (such as --mu 0.5), or --minority")
+        if self.majority_size is not None:
+            check_positive("majority-size", self.majority_size, whole=True)
+            if self.rho is None:
+                raise InputError("majority-size needs rho: together they say how many images the classes keep")
 
     @property
     def id(self) -> str:
         """The run's name and folder: its method, seed and 48 bits of the hash of everything."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        plain = {k: v for k, v in self.to_json().items() if k not in ABSENT or v != ABSENT[k]}
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         return f"{self.method}-s{self.seed}-{blake2b(text.encode(), digest_size=6).hexdigest()}"
 
     @property
@@ -263,7 +273,7 @@ class RunSpec:
             InputError: keys or values that are no spec's.
         """
         known = {f.name for f in fields(cls) if f.compare}
-        if not known - YOUNGER <= set(data) <= known:
+        if not known - YOUNGER - set(ABSENT) <= set(data) <= known:
             raise InputError(f"not a run's spec: keys {', '.join(sorted(data))}")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**plain)
