@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from underdog.data.reading import Reading
-from underdog.errors import InputError
+from underdog.errors import InputError, unknown
 from underdog.names import ALTERING
 from underdog.run.spec import RunSpec
 
-__all__ = ["CHOSEN", "CHOSEN_FOR", "DataBlock", "Entry", "Grid", "MethodBlock", "Value", "chosen_for", "entries"]
+__all__ = [
+    "CHOSEN",
+    "CHOSEN_FOR",
+    "DataBlock",
+    "Entry",
+    "Grid",
+    "MethodBlock",
+    "Value",
+    "chosen_for",
+    "entries",
+    "only",
+]
 
 #: In the place of eps: what validation chooses for this method, and, before a method's name, what it chooses for that one.
 CHOSEN = "chosen"
@@ -195,6 +206,37 @@ def _spec(grid: Grid, data: DataBlock, method: MethodBlock, settings: Mapping[st
         raise grid.error(line, f"{data.name}, {method.name}: {error}") from error
 
 
-def narrowed(grid: Grid, seeds: int | None) -> Grid:
-    """The grid with another number of seeds."""
-    return grid if seeds is None else replace(grid, seeds=seeds)
+#: What runs are chosen by.
+ONLY = ("dataset", "rho", "mu", "method", "budget", "seed")
+
+
+def only(found: Sequence[Entry], wanted: Mapping[str, Sequence[str]]) -> list[Entry]:
+    """The entries that have one of the wanted values of every key.
+
+    Raises:
+        InputError: an unknown key, or a value that no entry has.
+
+    >>> found = [Entry("mnist", RunSpec("", "ros", rho=20, mu=mu)) for mu in (0.2, 0.8)]
+    >>> [entry.spec.mu for entry in only(found, {"mu": ["0.8"]})]
+    [0.8]
+    """
+    for key, values in wanted.items():
+        if key not in ONLY:
+            raise unknown("key of --only", key, ONLY)
+        there = dict.fromkeys(_of(entry, key) for entry in found)
+        for value in values:
+            if not any(_same(value, one) for one in there):
+                raise InputError(f"only: no run has {key} {value!r} (there are: {', '.join(map(str, there))})")
+    return [e for e in found if all(any(_same(v, _of(e, key)) for v in values) for key, values in wanted.items())]
+
+
+def _of(entry: Entry, key: str) -> object:
+    return entry.dataset if key == "dataset" else getattr(entry.spec, key)
+
+
+def _same(text: str, value: object) -> bool:
+    """Whether a text means a value: 0.20 is 0.2."""
+    try:
+        return text == str(value) or (isinstance(value, int | float) and float(text) == value)
+    except ValueError:
+        return False
