@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from underdog.data.known import KNOWN, Download, KnownSet, find_dataset, known_set
+from underdog.data.known import KNOWN, Download, KnownSet, known_set
 from underdog.errors import InputError, UnderdogError
 
 __all__ = ["FetchError", "fetch_dataset"]
@@ -67,9 +67,10 @@ def fetch_dataset(
     for download in own.downloads:
         _check(download)
     with _alone(folder):
-        for download in own.downloads:
-            _fetch(download, _Target(folder, download), progress, say)
-    return find_dataset(name, folder, known)
+        targets = [_Target(folder, download) for download in own.downloads]
+        for download, target in zip(own.downloads, targets, strict=True):
+            _fetch(download, target, progress, say)
+    return targets[0].path if len(targets) == 1 else targets[0].path.parent
 
 
 def _check(download: Download) -> None:

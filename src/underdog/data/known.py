@@ -60,7 +60,7 @@ class KnownSet:
     Attributes:
         title: its name.
         licence: as its authors state it.
-        places: names under which it may lie in a folder, the official distribution first.
+        places: names under which it may lie in a folder, the official distribution first; its own name is another.
         downloads: its files, or none where it has no public address.
         by_hand: what to do where it has none, a step a line; "{folder}" is the folder that it is to lie in.
         options: what a command that reads it needs, such as "--size 150".
@@ -90,7 +90,6 @@ KNOWN: Mapping[str, KnownSet] = {
         places=(
             Place("cifar-10-binary.tar.gz"),
             Place("cifar-10-batches-bin"),
-            Place("cifar10"),
             Place("cifar10_jpeg.tar.xz"),
         ),
         downloads=(
@@ -109,7 +108,6 @@ KNOWN: Mapping[str, KnownSet] = {
             Place("intel-image-classification.zip"),
             Place("archive.zip", holds="seg_train"),
             Place("intel-image-classification"),
-            Place("intel"),
             Place("archive", holds="seg_train"),
             Place("intel_scenes_150.tar.xz"),
             Place(".", holds="seg_train"),
@@ -132,7 +130,6 @@ KNOWN: Mapping[str, KnownSet] = {
         places=(
             Place("indoorCVPR_09.tar"),
             Place("indoorCVPR_09"),
-            Place("mit67"),
             Place("Images"),
         ),
         downloads=(
@@ -149,7 +146,7 @@ KNOWN: Mapping[str, KnownSet] = {
         title="MNIST",
         licence="CC BY-SA 3.0",
         places=(
-            Place("mnist"),
+            Place("mnist", holds=f"{_IDX}.gz"),
             Place("mnist.tar"),
             Place("MNIST/raw"),
             Place("MNIST"),
@@ -187,7 +184,7 @@ KNOWN: Mapping[str, KnownSet] = {
     "scene15": KnownSet(
         title="Scene-15",
         licence="none stated",
-        places=(Place("scene15_128.tar.xz"), Place("scene15")),
+        places=(Place("scene15_128.tar.xz"),),
         by_hand=(
             "underdog knows no address of it. Put its images, in a folder for each class, at",
             "  {folder}/scene15",
@@ -218,8 +215,8 @@ def find_dataset(name: str, folder: str | Path, known: Mapping[str, KnownSet] = 
 
     Args:
         name: "cifar10", "intel", "mit67", "mnist" or "scene15".
-        folder: in which data sets lie, each under one of its usual names; where it has several, the official
-            distribution comes first.
+        folder: in which data sets lie, each under one of its usual names or in a folder of its own name; where it has
+            several, the official distribution comes first.
         known: the data sets by name.
 
     Raises:
@@ -236,10 +233,12 @@ def find_dataset(name: str, folder: str | Path, known: Mapping[str, KnownSet] = 
     if not root.is_dir():
         raise InputError(f"data folder {str(folder)!r}: no such folder")
     for place in own.places:
-        if found := place.find(root):
+        if found := place.find(root) or place.find(root / name):
             _check_whole(name, own, root, found)
             return found
-    looked = ", ".join(map(str, own.places))
+    if (root / name).is_dir():
+        return root / name
+    looked = ", ".join([*map(str, own.places), f"{name}/"])
     how = "gets it" if own.downloads else "says how to get it"
     raise InputError(
         f"{name} is not in {str(folder)!r} (looked for: {looked}); 'underdog data fetch {name} --to {folder}' {how}"
