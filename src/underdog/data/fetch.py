@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
+import shlex
 import shutil
 import urllib.error
 import urllib.request
@@ -63,7 +64,9 @@ def fetch_dataset(
     """
     own, folder = known_set(name, known), Path(to).expanduser()
     if not own.downloads:
-        raise InputError(f"{name} has no public address: {' '.join(own.by_hand).format(folder=folder)}")
+        raise InputError(
+            f"{name} has no public address: {' '.join(own.by_hand).format(folder=shlex.quote(str(folder)))}"
+        )
     for download in own.downloads:
         _check(download)
     with _alone(folder):
