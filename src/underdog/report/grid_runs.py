@@ -49,7 +49,7 @@ class Column:
     method: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """A data variant: its data set's name, in what it differs from its like, and the runs in each column."""
 
@@ -63,13 +63,11 @@ class Row:
         return self.variant.spec
 
     @property
-    def family(self) -> tuple[str, RunSpec]:
+    def family(self) -> tuple[object, ...]:
         """What rows that are averaged have in common: everything but mu."""
-        return self.dataset, replace(self.spec, mu=None, rho=None, majority_size=None, minority=None), *self._induced
-
-    @property
-    def _induced(self) -> tuple[float | None, int | None, tuple[str, ...] | None]:
-        return self.spec.rho, self.spec.majority_size, self.spec.minority
+        spec = self.spec
+        rest = replace(spec, rho=None, mu=None, majority_size=None, minority=None)
+        return self.dataset, spec.rho, spec.majority_size, spec.minority, rest
 
     @property
     def printed(self) -> paper.Variant | None:
@@ -100,7 +98,7 @@ class Row:
         return keys, Spread(tuple(own[k] for k in keys)), Spread(tuple(theirs[k] for k in keys))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """The runs of a data variant that differ in eps only: by method, its groups by eps; and oversampling's runs."""
 
@@ -109,7 +107,7 @@ class Sweep:
     ros: tuple[Run, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grid:
     """Everything of one budget."""
 

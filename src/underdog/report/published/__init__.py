@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["F1", "G_MEAN", "GLOBAL", "METHODS", "Misprint", "Published", "Settings", "Variant", "published", "record"]
+__all__ = ["F1", "GLOBAL", "G_MEAN", "METHODS", "Misprint", "Published", "Settings", "Variant", "published", "record"]
 
 #: The tables of scores by their numbers; the wins and losses that follow from each are in the table after it.
 F1, G_MEAN = 3, 5
