@@ -286,8 +286,8 @@ def tables(folders: Sequence[Path], runs: Path, output: Path) -> None:
 
     if output.exists() and not output.is_dir():
         raise InputError(f"--tables {output} must be a folder, and is a file")
-    for paragraph in write_tables(folders, runs, output):
-        say(f"{printable(paragraph).translate(ASCII)}\n")
+    for title, sentences in write_tables(folders, runs, output).items():
+        say("\n  ".join(printable(text).translate(ASCII) for text in (f"{title}:", *sentences)) + "\n")
     say(f"tables: {output / 'tables.html'}")
 
 

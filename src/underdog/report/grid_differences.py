@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from underdog.report.statistics import (
     smallest_p,
 )
 from underdog.report.summary import ENOUGH_SEEDS, Spread
-from underdog.report.words import decimal, plural, signed
+from underdog.report.words import decimal, enumerated, plural, signed
 
 __all__ = ["REFERENCE", "OverSets", "difference", "difference_sheets", "over_sets", "over_sets_sheets"]
 
@@ -79,7 +80,7 @@ def _sheet(setup: Setup, measure: Measure, pairs: list[tuple[Column, Column]], w
     remarks = [f"Mean of the differences of runs with the same seed, so the same data and first weights; {n}."]
     remarks += [STUDENT] if max(sizes, default=0) >= ENOUGH_SEEDS else []
     remarks += [FEW] if min(sizes, default=0) < ENOUGH_SEEDS else []
-    name = f"paired-{measure.name}-{'-'.join(what.split())}-{setup.name}"
+    name = f"paired-{measure.name}-{re.sub('[^a-z0-9]+', '-', what)}-{setup.name}"
     title = f"Paired differences in {measure.title}, {what}: {setup.title}"
     return Sheet(name, title, tuple(remarks), head_titles(rows), tuple(titles), tuple(lines), tuple(records))
 
@@ -160,9 +161,10 @@ def _too_few(sets: int, variants: int, scores: Mapping[str, object]) -> str | No
 def _tested(sets: int, comparisons: tuple[Comparison, ...], ranks: Ranking | None) -> str:
     said = f"Over {sets} data sets, each the mean of its variants."
     if comparisons:
+        found = [f"{c.label} p = {c.p:.3g} ({c.adjusted:.3g})" for c in comparisons]
         said += (
-            f" p: Wilcoxon's signed-rank test against {REFERENCE}, two-sided; Holm: corrected for "
-            f"{plural(len(comparisons), 'comparison')}."
+            f" Wilcoxon's signed-rank test against {REFERENCE}, two-sided, and in brackets with Holm's correction for "
+            f"{plural(len(comparisons), 'comparison')}: {enumerated(found)}."
         )
     if ranks is not None:
         said += (

@@ -42,7 +42,7 @@ def pictures(setup: Setup, tested: Sequence[OverSets]) -> Iterable[Picture]:
             caption = (
                 f"Mean rank by {own.measure.title} over {plural(len(own.datasets), 'data set')}, 1 the best. {own.said}"
             )
-            yield Picture("Critical difference", drawing, caption, {})
+            yield Picture(f"Critical difference: {own.measure.title}", drawing, caption, {})
 
 
 def _gain(setup: Setup, family: Sequence[Row], looks: dict[str, Style], name: str) -> Picture | None:

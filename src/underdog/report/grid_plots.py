@@ -17,8 +17,8 @@ from underdog.report.statistics import Ranking, posthocs_module
 
 __all__ = ["Points", "on_scale", "points_plot", "rank_plot"]
 
-#: A method whose values lie further out than so many times the others' range would flatten these.
-OUTLYING = 3.0
+#: A method that lies further below the others than so many times their range would flatten them.
+OUTLYING = 1.0
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def points_plot(
             axes.axhline(0, color=INK, linewidth=0.8)
         if level is not None:
             _level(axes, level)
-        step = min(np.diff(sorted(ticks)), default=1.0)
-        for shift, method in zip(_shifts(len(methods), float(step)), methods, strict=True):
+        step = _step(list(ticks))
+        for shift, method in zip(_shifts(len(methods), step), methods, strict=True):
             _method(axes, method, shift)
         axes.set_xticks(list(ticks), list(ticks.values()))
-        axes.set_xlim(min(ticks) - 0.4 * step, max(ticks) + 0.4 * step)
+        axes.set_xlim(min(ticks) - 0.45 * step, max(ticks) + 0.45 * step)
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.grid(axis="y")
         axes.set_axisbelow(True)
@@ -103,9 +103,14 @@ def _level(axes: Axes, level: Points) -> None:
         axes.axhspan(mean - sd, mean + sd, color=level.style.colour, alpha=0.15, linewidth=0)
 
 
+def _step(ticks: Sequence[float]) -> float:
+    """The smallest distance of two positions, but no more than a quarter of all: two lie apart enough as they are."""
+    return min([*np.diff(sorted(ticks)).tolist(), (max(ticks) - min(ticks)) / 4]) if len(ticks) > 1 else 1.0
+
+
 def _shifts(methods: int, step: float) -> list[float]:
     """Methods stand a little beside one another, so that points are seen."""
-    return (np.linspace(-0.18, 0.18, methods) * step).tolist() if methods > 1 else [0.0]
+    return (np.linspace(-0.2, 0.2, methods) * step).tolist() if methods > 1 else [0.0]
 
 
 def _method(axes: Axes, method: Points, shift: float) -> None:
@@ -134,17 +139,21 @@ def rank_plot(found: Ranking, styles: Mapping[str, Style], name: str) -> Markup:
     )
     with look():
         mpl.rcParams["axes.grid"] = False
-        figure = Figure(figsize=(WIDTH * 1.25, 1.0 + 0.22 * len(labels)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1.3 + 0.2 * len(labels)), layout="constrained")
         axes = figure.add_subplot()
-        posthocs.critical_difference_diagram(
+        drawn = posthocs.critical_difference_diagram(
             dict(found.ranks),
             pairs,
-            cd=found.critical_difference,
             ax=axes,
-            label_fmt_left="{label} {rank:.2f}",
-            label_fmt_right="{rank:.2f} {label}",
-            label_props={"color": INK, "fontsize": 9.5},
+            label_fmt_left="{label} {rank:.2f}\N{NO-BREAK SPACE}",
+            label_fmt_right="\N{NO-BREAK SPACE}{rank:.2f} {label}",
             color_palette={label: styles[label].colour for label in labels},
-            crossbar_props={"color": INK, "marker": "", "linewidth": 2},
+            crossbar_props={"color": INK, "marker": ""},
+            text_h_margin=0.04 * len(labels),
         )
+        for text in drawn["labels"]:
+            text.set_color(INK)
+        first = min(found.ranks.values())
+        axes.plot([first, first + found.critical_difference], [1.9, 1.9], color=INK, linewidth=1)
+        axes.text(first, 2.05, f"critical difference {found.critical_difference:.2f}", va="bottom")
         return svg(figure, name, alt)

@@ -16,7 +16,19 @@ from underdog.report.verdict import CONTROL
 from underdog.run.files import read_json
 from underdog.run.spec import Replicate, RunSpec, Setting
 
-__all__ = ["AT_AOS", "SELECTIONS", "Column", "Grid", "Measure", "Row", "Sweep", "arrange", "dataset_names", "reported"]
+__all__ = [
+    "AT_AOS",
+    "SELECTIONS",
+    "Column",
+    "Grid",
+    "Measure",
+    "Row",
+    "Sweep",
+    "arrange",
+    "dataset_names",
+    "details",
+    "reported",
+]
 
 #: The control at the eps and tau of AOS, where it has others of its own too.
 AT_AOS = f"{CONTROL} at aos's eps"
@@ -238,7 +250,7 @@ def _cells(groups: Sequence[Group], chosen: Mapping[str, Setting]) -> dict[Colum
         main_ = found.get(Column(group.method, group.method))
         swept = main_ is not None and _same_but_eps(setting[group.label], setting[main_.label])
         if group not in found.values() and not swept:
-            found[Column(f"{group.method} {_details(setting[group.label])}", group.method)] = group
+            found[Column(f"{group.method} {details(setting[group.label])}", group.method)] = group
     return found
 
 
@@ -246,7 +258,8 @@ def _same_but_eps(one: Setting, other: Setting) -> bool:
     return one.eps is not None and one._replace(eps=other.eps) == other
 
 
-def _details(setting: Setting) -> str:
+def details(setting: Setting) -> str:
+    """What was set of a method, in words; nothing where nothing was."""
     parts = [
         eps_text(value) if name == "eps" else f"{name} {value:g}"
         for name, value in setting._asdict().items()

@@ -39,8 +39,8 @@ class Part:
     pictures: tuple[Picture, ...]
 
 
-def write_tables(folders: Sequence[Path], home: Path, output: Path) -> tuple[str, ...]:
-    """Write a grid's tables: ``tables.html``, ``tables.md``, and for each table a ``.csv`` and a ``.tex``.
+def write_tables(folders: Sequence[Path], home: Path, output: Path) -> dict[str, tuple[str, ...]]:
+    """Write a grid's tables: ``tables.html``, ``tables.md``, and each table in ``csv/`` and ``latex/``.
 
     Args:
         folders: of runs, each with ``result.json``; what cannot be read is named in the tables and not counted.
@@ -48,7 +48,7 @@ def write_tables(folders: Sequence[Path], home: Path, output: Path) -> tuple[str
         output: folder for the files, each of which is written whole or not at all.
 
     Returns:
-        What the tables say, a paragraph for each budget and selection.
+        What the tables say, sentences for each budget and selection.
 
     Raises:
         InputError: no folder holds a readable run, or scikit-posthocs is missing and there are data sets enough to need it.
@@ -59,14 +59,14 @@ def write_tables(folders: Sequence[Path], home: Path, output: Path) -> tuple[str
     parts = [_part(Setup(grid, selection)) for grid in grids for selection in SELECTIONS]
     trained = [variant_sheet(grid) for grid in grids]
     for sheet in (*trained, *(s for part in parts for s in part.sheets)):
-        _write(output / f"{sheet.name}.csv", csv_text(sheet.records))
-        _write(output / f"{sheet.name}.tex", latex_table(sheet))
+        _write(output / "csv" / f"{sheet.name}.csv", csv_text(sheet.records))
+        _write(output / "latex" / f"{sheet.name}.tex", latex_table(sheet))
     _write(output / "tables.md", _markdown(parts, trained, asides))
     templates = environment()
     templates.globals |= {"plural": plural}
     page = templates.get_template("grid.html.j2").render(parts=parts, trained=trained, asides=asides, runs=runs)
     write_page(page, output / "tables.html")
-    return tuple(f"{part.setup.title}: {' '.join(part.verdict)}" for part in parts)
+    return {part.setup.title: part.verdict for part in parts}
 
 
 def _write(path: Path, text: str) -> None:

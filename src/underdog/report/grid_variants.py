@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from underdog.report import published as paper
 from underdog.report.collect import Run
-from underdog.report.grid_runs import Grid, Row
+from underdog.report.grid_runs import AT_AOS, Grid, Row, details
 from underdog.report.grid_sheets import BUDGETS, Cell, Line, Sheet, head_of, head_titles, row_record
-from underdog.report.summary import eps_text
 from underdog.report.words import MISSING
 
 __all__ = ["variant_sheet"]
@@ -24,7 +23,7 @@ def variant_sheet(grid: Grid) -> Sheet:
         lines.append(Line(head_of(row, grid.rows), tuple(map(Cell, texts))))
     columns = tuple(name.replace("_", " ") for name in list(records[0])[4:])
     remarks = [
-        "Seeds: of the runs; where they say so, of the data. eps and tau are those at which methods stand in the tables."
+        "Seeds: of the runs; where they say so, of the data. Settings of methods are those at which they stand in the tables."
     ]
     if any(r.printed for r in grid.rows):
         remarks.append("The paper's column is its Table 2; it says nothing of eps and the batch.")
@@ -38,7 +37,11 @@ def _training(row: Row) -> dict[str, str | float | int | None]:
     spec = row.spec
     settings = None if row.printed is None else paper.published().settings[row.printed]
     printed = None if settings is None else f"{settings.epochs} epochs, lr {settings.lr:g}, tau {settings.tau:g}"
-    altering = {c.label: runs[0].spec for c, runs in row.cells.items() if runs[0].spec.eps is not None}
+    chosen = {
+        c.label: details(runs[0].spec.setting)
+        for c, runs in row.cells.items()
+        if c.label == c.method or c.label == AT_AOS
+    }
     return {
         "images a majority class": spec.majority_size or _distinct(max(r.train) for r in row.variant.runs),
         "images a rare class": _distinct(min((r.train[k] for k in r.minority), default=0) for r in row.variant.runs),
@@ -49,7 +52,7 @@ def _training(row: Row) -> dict[str, str | float | int | None]:
         "batch": spec.batch,
         "network": f"{spec.model}, width {spec.width:g}",
         "precision": spec.precision,
-        "eps and tau": "; ".join(f"{n} {eps_text(s.eps or 0.0)}, {s.tau:g}" for n, s in altering.items()),
+        "settings of methods": "; ".join(f"{label} {text}" for label, text in chosen.items() if text),
         "seeds": _seeds(row.variant.runs),
         "the paper": printed,
     }

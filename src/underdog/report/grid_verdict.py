@@ -79,7 +79,7 @@ def _against(setup: Setup, own: Column, other: Column) -> str:
         f"below in {losses}; the mean difference is {signed(Spread(tuple(means)).mean, 4)}, from {signed(min(means), 4)} to "
         f"{signed(max(means), 4)} (G-mean: above in {g_wins}, below in {g_losses})."
     )
-    return f"{text} {_sure(list(found.values()), 'above')} {_sure(list(found.values()), 'below')}"
+    return f"{text} {_sure(list(found.values()))}"
 
 
 def _name(column: Column) -> str:
@@ -89,17 +89,19 @@ def _name(column: Column) -> str:
     return f"{column.label} ({what})"
 
 
-def _sure(spreads: Sequence[Spread], side: str) -> str:
+def _sure(spreads: Sequence[Spread]) -> str:
     """In how many variants the seeds leave no doubt of the sign, as far as they go."""
-    sign = 1 if side == "above" else -1
-    long = [s for s in spreads if s.interval is not None]
-    short = [s for s in spreads if s.interval is None and s.n > 1]
-    beyond = sum(min(sign * bound for bound in s.interval or ()) > 0 for s in long)
-    agreed = sum(min(sign * v for v in s.values) > 0 for s in short)
-    parts = [f"the 95% interval lies {side} 0 in {beyond} of {len(long)}"] if long else []
-    parts += [f"every seed is {side} in {agreed} of {len(short)} with 2 to {ENOUGH_SEEDS - 1} seeds"] if short else []
-    parts = parts or [f"with one seed in each variant, none is surely {side}"]
-    text = enumerated(parts)
+    intervals = [s.interval for s in spreads if s.interval is not None]
+    short = [s.values for s in spreads if s.interval is None and s.n > 1]
+    parts = []
+    if intervals:
+        above, below = sum(low > 0 for low, _ in intervals), sum(high < 0 for _, high in intervals)
+        parts.append(f"of {plural(len(intervals), '95% interval')}, {above} lie above 0 and {below} below")
+    if short:
+        above, below = sum(min(values) > 0 for values in short), sum(max(values) < 0 for values in short)
+        where = f"of {plural(len(short), 'variant')} with 2 to {ENOUGH_SEEDS - 1} seeds"
+        parts.append(f"{where}, every seed is above 0 in {above} and below in {below}")
+    text = enumerated(parts) or "with one seed in each variant no sign is sure"
     return f"{text[0].upper()}{text[1:]}."
 
 
@@ -122,9 +124,11 @@ def _limits(setup: Setup) -> list[str]:
     found = []
     runs = [runs for row in setup.grid.rows for runs in row.cells.values()]
     fewest = min(map(len, runs))
-    if fewest < ENOUGH_SEEDS:
+    if fewest == 1:
+        found.append("Some cells have one seed, which cannot tell a lead from chance.")
+    elif fewest < ENOUGH_SEEDS:
         found.append(
-            f"Some cells have no more than {plural(fewest, 'seed')}: that all seeds agree on a sign is then weak evidence (by "
+            f"There are cells with no more than {fewest} seeds: that all of these agree on a sign is then weak evidence (by "
             f"chance alone it happens in {200 / 2**fewest:.3g}% of cases)."
         )
     several = [c.label for c in setup.grid.columns if c.label not in (c.method, AT_AOS)]
