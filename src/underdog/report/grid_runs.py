@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -205,10 +206,15 @@ def _grid(budget: str, runs: Sequence[Run], tuning: Sequence[Run], names: Mappin
     rows = [replace(r, remark=_remark(r, rows)) for r in rows]
     order = list(METHODS)
     columns = sorted(
-        {c for r in rows for c in r.cells}, key=lambda c: (order.index(c.method), len(c.label) > len(c.method), c.label)
+        {c for r in rows for c in r.cells}, key=lambda c: (order.index(c.method), _numbers(c.label), c.label)
     )
     sweeps = tuple(s for r in rows if (s := _sweep(r)) is not None)
     return Grid(budget, tuple(rows), tuple(columns), sweeps)
+
+
+def _numbers(label: str) -> list[float]:
+    """By which settings of one method are ordered; a method as it was chosen has none and comes first."""
+    return [float(n) for n in re.findall(r"\d+\.?\d*", label)]
 
 
 def _labels(row: Row) -> dict[str, tuple[Run, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from underdog.errors import InputError
 from underdog.report.collect import Aside, collect, tuning_runs
 from underdog.report.grid_counts import UPDATES, ZERO_RECALL, cost_sheet, wins_sheet
 from underdog.report.grid_differences import (
@@ -76,6 +77,8 @@ def _write(path: Path, text: str) -> None:
 def _read(folders: Sequence[Path], home: Path) -> tuple[tuple[Grid, ...], tuple[Aside, ...], int]:
     collected = collect(folders)
     runs, unscored = reported(collected.runs)
+    if not runs:
+        raise InputError("no run with test images to make tables of: runs that chose a setting are not reported")
     tuning = tuning_runs(collected.runs)
     names, unnamed = dataset_names(home)
     strangers = [r for r in runs if names and r.spec.data not in names]

@@ -37,11 +37,7 @@ def _training(row: Row) -> dict[str, str | float | int | None]:
     spec = row.spec
     settings = None if row.printed is None else paper.published().settings[row.printed]
     printed = None if settings is None else f"{settings.epochs} epochs, lr {settings.lr:g}, tau {settings.tau:g}"
-    chosen = {
-        c.label: details(runs[0].spec.setting)
-        for c, runs in row.cells.items()
-        if c.label == c.method or c.label == AT_AOS
-    }
+    chosen = {c.label: details(runs[0].spec.setting) for c, runs in row.cells.items() if c.label in {c.method, AT_AOS}}
     return {
         "images a majority class": spec.majority_size or _distinct(max(r.train) for r in row.variant.runs),
         "images a rare class": _distinct(min((r.train[k] for k in r.minority), default=0) for r in row.variant.runs),
