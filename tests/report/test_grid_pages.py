@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from extras import needs
 from fake_runs import write_run
 from test_report_page import Page, check
 
@@ -50,6 +51,7 @@ def folders_of(home: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tables of data sets with such names, one of them on six data sets' worth of runs, and a broken run."""
+    needs("scikit_posthocs")
     home = tmp_path_factory.mktemp("hostile") / "<b>runs"
     known = {}
     for i, name in enumerate(NAMES):
@@ -157,6 +159,8 @@ def test_a_method_far_below_does_not_flatten_the_others() -> None:
     kept, far = on_scale([*near, points("rus", -0.5, -0.4)])
     assert (kept, [p.label for p in far]) == (near, ["rus"])
     assert on_scale(near) == (near, [])
+    below = [points("aos", -0.5), *near[1:], points("ros", 0.0)]
+    assert on_scale(below, keep={"aos"}) == (below, [])
 
 
 def test_the_command_writes_tables_and_no_page(tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from extras import needs
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -71,7 +72,7 @@ def test_holm_against_statsmodels() -> None:
 
 
 def test_friedman_and_ranks_against_scipy() -> None:
-    pytest.importorskip("scikit_posthocs")
+    needs("scikit_posthocs")
     own = scores(8)
     found = ranking(own)
     statistic, p = stats.friedmanchisquare(*own.values())
@@ -82,7 +83,9 @@ def test_friedman_and_ranks_against_scipy() -> None:
 
 
 def test_nemenyi_against_scikit_posthocs_and_its_formula() -> None:
-    posthocs = pytest.importorskip("scikit_posthocs")
+    needs("scikit_posthocs")
+    import scikit_posthocs as posthocs  # noqa: PLC0415  (an extra)
+
     own = scores(8, seed=3)
     found = ranking(own)
     expected = posthocs.posthoc_nemenyi_friedman(np.array(list(own.values())).T).to_numpy()
@@ -97,7 +100,7 @@ def test_nemenyi_against_scikit_posthocs_and_its_formula() -> None:
 
 
 def test_the_critical_difference_by_demsars_table() -> None:
-    pytest.importorskip("scikit_posthocs")
+    needs("scikit_posthocs")
     # q at 0.05 for 4 methods is 2.569 (Demšar 2006, Table 5a).
     assert ranking(scores(14)).critical_difference == pytest.approx(2.569 * math.sqrt(4 * 5 / (6 * 14)), abs=1e-3)
 

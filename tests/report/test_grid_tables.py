@@ -192,6 +192,14 @@ def test_a_control_at_aos_s_eps_only_is_one_column(tmp_path: Path) -> None:
     assert [c.label for c in grid_of(tmp_path).columns] == ["ros", "noise", "aos"]
 
 
+def test_a_control_that_still_lacks_its_own_eps_is_not_taken_for_it(tmp_path: Path) -> None:
+    tune(tmp_path, "aos", best=16)
+    tune(tmp_path, "noise", best=4)
+    for method in ("noise", "aos"):
+        write_run(tmp_path, method, rho=20, mu=0.8, eps=16 / 255, source="mnist")
+    assert [c.label for c in grid_of(tmp_path).columns] == [AT_AOS, "aos"]
+
+
 def test_settings_that_nothing_chose_are_columns_each(tmp_path: Path) -> None:
     sweep(tmp_path, "aos")
     assert [c.label for c in grid_of(tmp_path).columns] == [f"aos {n}/255 tau 0.5" for n in (4, 8, 16)]

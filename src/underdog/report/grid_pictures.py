@@ -52,7 +52,8 @@ def _gain(setup: Setup, family: Sequence[Row], looks: dict[str, Style], name: st
     if reference is None or not rows:
         return None
     found = [_gains(setup, rows, c, reference, looks[c.label]) for c in setup.grid.columns if c != reference]
-    shown, far = on_scale([points for points in found if points.x])
+    ours = {c.label for c in setup.grid.columns if c.method == "aos"}
+    shown, far = on_scale([points for points in found if points.x], keep=ours)
     if not shown:
         return None
     sizes = {len(v) for points in (*shown, *far) for v in points.values}

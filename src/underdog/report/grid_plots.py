@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -19,6 +19,7 @@ __all__ = ["Points", "on_scale", "points_plot", "rank_plot"]
 
 #: A method that lies further below the others than so many times their range would flatten them.
 OUTLYING = 1.0
+ENOUGH_LINES = 3
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,17 @@ class Points:
         return min(map(min, self.values)), max(map(max, self.values))
 
 
-def on_scale(methods: Sequence[Points]) -> tuple[list[Points], list[Points]]:
-    """The methods that one scale can show, and those so far below that they would flatten the others."""
+def on_scale(methods: Sequence[Points], keep: Container[str] = ()) -> tuple[list[Points], list[Points]]:
+    """The methods that one scale can show, three of them at least, and those so far below that they would flatten these.
+
+    Args:
+        methods: in the order of the legend.
+        keep: labels of methods that are shown wherever they lie.
+    """
     kept, far = list(methods), []
     for lowest in sorted(methods, key=lambda m: m.extremes[0]):
         rest = [m for m in kept if m is not lowest]
-        if len(rest) < 2:
+        if len(rest) < ENOUGH_LINES or lowest.label in keep:
             break
         low, high = min(0.0, *(m.extremes[0] for m in rest)), max(0.0, *(m.extremes[1] for m in rest))
         if lowest.extremes[0] > low - OUTLYING * (high - low):

@@ -252,6 +252,10 @@ def _cells(groups: Sequence[Group], chosen: Mapping[str, Setting]) -> dict[Colum
     if ours is not None:
         wanted = setting[ours.label]._replace(method=CONTROL)
         found |= {Column(AT_AOS, CONTROL): g for g in groups if setting[g.label] == wanted}
+        if chosen.get(CONTROL, wanted) != wanted and found.get(Column(AT_AOS, CONTROL)) == found.get(
+            Column(CONTROL, CONTROL)
+        ):
+            found.pop(Column(CONTROL, CONTROL), None)  # the control was not run at its own eps yet
     for group in groups:
         main_ = found.get(Column(group.method, group.method))
         swept = main_ is not None and _same_but_eps(setting[group.label], setting[main_.label])
