@@ -200,6 +200,17 @@ def test_a_control_that_still_lacks_its_own_eps_is_not_taken_for_it(tmp_path: Pa
     assert [c.label for c in grid_of(tmp_path).columns] == [AT_AOS, "aos"]
 
 
+def test_a_search_of_eps_and_tau_goes_before_one_of_eps(tmp_path: Path) -> None:
+    tune(tmp_path, "aos", best=16)
+    for tau, skill in ((0.7, 0.8), (0.9, 0.6)):
+        write_run(
+            tmp_path / "tuning", "aos", 99, rho=20, mu=0.8, eps=0.1, tau=tau, tuning=True, skill=skill, source="mnist"
+        )
+    write_run(tmp_path, "aos", rho=20, mu=0.8, eps=0.1, tau=0.7, source="mnist")
+    sweep(tmp_path, "aos")
+    assert [c.label for c in grid_of(tmp_path).columns] == ["aos", "aos 16/255 tau 0.5"]
+
+
 def test_settings_that_nothing_chose_are_columns_each(tmp_path: Path) -> None:
     sweep(tmp_path, "aos")
     assert [c.label for c in grid_of(tmp_path).columns] == [f"aos {n}/255 tau 0.5" for n in (4, 8, 16)]

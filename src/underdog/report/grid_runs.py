@@ -196,6 +196,7 @@ def _counts(spec: RunSpec, budget: str) -> bool:
 
 
 def _grid(budget: str, runs: Sequence[Run], tuning: Sequence[Run], names: Mapping[str, str]) -> Grid:
+    tuning = [r for r in tuning if _counts(r.spec, budget)]
     rows = sorted(
         (_row(v, names.get(v.spec.data, v.runs[0].source), tuning) for v in variants(runs)),
         key=lambda r: (r.dataset, str(r.family), r.spec.mu or 0.0),
@@ -226,41 +227,53 @@ def _row(variant: Variant, dataset: str, tuning: Sequence[Run]) -> Row:
     return Row(dataset, variant, {c: g.runs for c, g in _cells(variant.groups, _chosen(ours)).items()})
 
 
-def _chosen(tuning: Iterable[Run]) -> dict[str, Setting]:
-    """The setting of each method with the highest validation macro-F1, the smallest of equals."""
-    best: dict[str, Run] = {}
+def _chosen(tuning: Sequence[Run]) -> dict[str, list[Setting]]:
+    """What validation chose for each method, the smallest of equals: first by a search of its own, then of some eps.
+
+    Several eps with all else equal are a choice of eps; whatever else was tried is one search.
+    """
+    searches: dict[str, dict[object, list[Run]]] = {}
     for run in sorted(tuning, key=lambda r: [v for v in r.spec.setting if isinstance(v, float | int)]):
-        method = run.spec.method
-        if method not in best or run.best.macro_f1 > best[method].best.macro_f1:
-            best[method] = run
-    return {method: _setting(run.spec) for method, run in best.items()}
+        alike = {r.spec.eps for r in tuning if _same_but_eps(_setting(r.spec), _setting(run.spec))}
+        kind = _setting(run.spec)._replace(eps=None) if len(alike) >= ENOUGH_EPS else None
+        searches.setdefault(run.spec.method, {}).setdefault(kind, []).append(run)
+    return {
+        method: [
+            _setting(max(own[kind], key=lambda r: r.best.macro_f1).spec)
+            for kind in sorted(own, key=lambda kind: kind is not None)
+        ]
+        for method, own in searches.items()
+    }
 
 
 def _setting(spec: RunSpec) -> Setting:
     return spec.setting._replace(budget="")
 
 
-def _cells(groups: Sequence[Group], chosen: Mapping[str, Setting]) -> dict[Column, Group]:
+def _cells(groups: Sequence[Group], chosen: Mapping[str, Sequence[Setting]]) -> dict[Column, Group]:
     """A group for each column: a method as it was chosen, or was set alone; the control at AOS's eps; other settings."""
-    setting = {g.label: _setting(g.runs[0].spec) for g in groups}
+    by_setting = {_setting(g.runs[0].spec): g for g in groups}
     found: dict[Column, Group] = {}
     for method in dict.fromkeys(g.method for g in groups):
-        own = [g for g in groups if g.method == method]
-        main = [g for g in own if len(own) == 1 or setting[g.label] == chosen.get(method)]
-        found |= {Column(method, method): g for g in main}
-    ours = found.get(Column("aos", "aos"))
-    if ours is not None:
-        wanted = setting[ours.label]._replace(method=CONTROL)
-        found |= {Column(AT_AOS, CONTROL): g for g in groups if setting[g.label] == wanted}
-        if chosen.get(CONTROL, wanted) != wanted and found.get(Column(AT_AOS, CONTROL)) == found.get(
-            Column(CONTROL, CONTROL)
-        ):
-            found.pop(Column(CONTROL, CONTROL), None)  # the control was not run at its own eps yet
-    for group in groups:
-        main_ = found.get(Column(group.method, group.method))
-        swept = main_ is not None and _same_but_eps(setting[group.label], setting[main_.label])
+        own = [s for s in by_setting if s.method == method]
+        main = next((s for s in chosen.get(method, ()) if s in own), own[0] if len(own) == 1 else None)
+        if main is not None:
+            found[Column(method, method)] = by_setting[main]
+    if (ours := found.get(Column("aos", "aos"))) is not None:
+        wanted = _setting(ours.runs[0].spec)._replace(method=CONTROL)
+        if wanted in by_setting:
+            found[Column(AT_AOS, CONTROL)] = by_setting[wanted]
+            if (
+                wanted not in chosen.get(CONTROL, [wanted])
+                and found.get(Column(CONTROL, CONTROL)) is by_setting[wanted]
+            ):
+                del found[Column(CONTROL, CONTROL)]  # it was not run at its own eps yet
+    known = [s for own in chosen.values() for s in own if s in by_setting]
+    known += [_setting(g.runs[0].spec) for g in found.values()]
+    for setting, group in by_setting.items():
+        swept = setting not in known and any(_same_but_eps(setting, other) for other in known)
         if group not in found.values() and not swept:
-            found[Column(f"{group.method} {details(setting[group.label])}", group.method)] = group
+            found[Column(f"{group.method} {details(setting) or 'as usual'}", group.method)] = group
     return found
 
 
