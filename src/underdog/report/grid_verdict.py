@@ -47,11 +47,8 @@ def _ranks(setup: Setup) -> str:
         return f"On {variants}: not yet two methods with runs in every variant, so no averages are compared."
     ranked = sorted(known, key=lambda c: -known[c])
     texts = [f"{c.label} {decimal(known[c], 4)}" for c in ranked]
-    left = (
-        f" ({enumerated([c.label for c in means if c not in known])} lack runs in some)"
-        if len(known) < len(means)
-        else ""
-    )
+    missing = [c.label for c in means if c not in known]
+    left = f" (no average of {enumerated(missing)}: not run in every variant)" if missing else ""
     return f"On {variants}, by average macro-F1: {enumerated(texts)}{left}."
 
 
@@ -74,10 +71,11 @@ def _against(setup: Setup, own: Column, other: Column) -> str:
     g_wins, _, g_losses = _count(setup, own, other, 1)
     means = [s.mean for s in found.values()]
     name = _name(other)
+    extent = f", from {signed(min(means), 4)} to {signed(max(means), 4)}" if len(means) > 1 else ""
     text = (
         f"{own.label} against {name}: mean macro-F1 is above in {wins} of {plural(len(found), 'variant')}, equal in {ties} and "
-        f"below in {losses}; the mean difference is {signed(Spread(tuple(means)).mean, 4)}, from {signed(min(means), 4)} to "
-        f"{signed(max(means), 4)} (G-mean: above in {g_wins}, below in {g_losses})."
+        f"below in {losses}; the mean difference is {signed(Spread(tuple(means)).mean, 4)}{extent} (G-mean: above in {g_wins}, "
+        f"below in {g_losses})."
     )
     return f"{text} {_sure(list(found.values()))}"
 
