@@ -20,6 +20,7 @@ __all__ = [
     "RESIZES",
     "SCHEDULERS",
     "TARGET_PRECISION",
+    "TAU",
     "TRIALS",
 ]
 
@@ -50,7 +51,9 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 }
 #: Their values where none are given; eps and tau have none.
 DEFAULTS: dict[str, float] = {"lr_factor": 1.0, "power": 1.0, "ratio": 1.0, "k": 5}
-#: Settings that each method gets in a search, and at most: the smallest space has as many.
+#: tau where a command line gives none.
+TAU = 0.5
+#: Values that a search tries for each method.
 TRIALS = 12
 
 #: What the methods of a comparison have in common.
