@@ -20,6 +20,7 @@ from underdog.cli.export import export
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.predict import predict
 from underdog.cli.progress import bar, duration, watching
+from underdog.cli.tune import tune
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
 from underdog.decision.rule import check_target
@@ -329,6 +330,7 @@ COMMANDS: dict[str, Callable[[Options], None]] = {
     "demo": demo,
     "train": train,
     "compare": compare,
+    "tune": tune,
     "report": report,
     "predict": predict,
     "export": export,

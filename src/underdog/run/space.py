@@ -11,7 +11,7 @@ from underdog.errors import InputError
 from underdog.names import PARAMETERS
 from underdog.rng import RandomStreams
 
-__all__ = ["SPACE", "TUNING_SEED", "Axis", "Values", "check_trials", "first_values", "next_values"]
+__all__ = ["SPACE", "TUNING_SEED", "Axis", "Values", "check_trials", "first_values", "next_values", "require_optuna"]
 
 #: Seed and data seed of the runs that choose parameters; no reported run uses it.
 TUNING_SEED = 1_000_003
@@ -99,7 +99,7 @@ def next_values(method: str, tried: Sequence[tuple[Values, float]]) -> dict[str,
 
 def _study(axes: Mapping[str, Axis], tried: Sequence[tuple[Values, float]], seed: int) -> Any:
     """Optuna's study of what was tried; it numbers an axis's values from 1."""
-    optuna = _optuna()
+    optuna = require_optuna()
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for values, score in tried:
@@ -109,11 +109,16 @@ def _study(axes: Mapping[str, Axis], tried: Sequence[tuple[Values, float]], seed
 
 
 def _distributions(axes: Mapping[str, Axis]) -> dict[str, Any]:
-    distribution = _optuna().distributions.IntDistribution
+    distribution = require_optuna().distributions.IntDistribution
     return {name: distribution(1, len(axis.values), log=axis.log) for name, axis in axes.items()}
 
 
-def _optuna() -> Any:
+def require_optuna() -> Any:
+    """The module of Optuna.
+
+    Raises:
+        InputError: it is not installed.
+    """
     try:
         import optuna  # noqa: PLC0415  (an extra)
     except ImportError as error:

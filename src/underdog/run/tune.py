@@ -110,9 +110,7 @@ class Study:
         """Store what is done so far."""
         trials = [{"values": t.values, "val_macro_f1": t.score, "run": self.run(t.values).id} for t in self.trials]
         best = self.best.values if self.complete else None
-        write_json(
-            self.path(out), {"spec": self.spec.to_json(), "wanted": self.wanted, "trials": trials, "best": best}
-        )
+        write_json(self.path(out), {"spec": self.spec.to_json(), "wanted": self.wanted, "trials": trials, "best": best})
 
     def stored(self, out: Path) -> Study:
         """The study with those of the wanted trials that were stored before, if any.
