@@ -118,13 +118,26 @@ class Study:
         Raises:
             InputError: the file is damaged, or another study's.
         """
+        found = self._found(out)
+        return self if found is None else replace(self, trials=found.trials[: self.wanted])
+
+    def finished(self, out: Path) -> Study | None:
+        """The study as it was stored, whatever its number of trials, if all of those are done.
+
+        Raises:
+            InputError: the file is damaged, or another study's.
+        """
+        found = self._found(out)
+        return found if found and found.complete else None
+
+    def _found(self, out: Path) -> Study | None:
         path = self.path(out)
         if not path.exists():
-            return self
+            return None
         found = read_study(path)
         if found.spec != self.spec:
             raise InputError(f"{path} belongs to another search: choose another --out")
-        return replace(self, trials=found.trials[: self.wanted])
+        return found
 
 
 def values_of(spec: RunSpec) -> dict[str, float]:
@@ -234,11 +247,13 @@ def tuned(spec: RunSpec, out: Path, budget: str | None = None) -> RunSpec | None
     Raises:
         InputError: the stored search is damaged; a run with folds.
     """
-    path = study_of(spec, budget=budget).path(out)
-    study = read_study(path) if path.exists() else None
-    if study is None or not study.complete:
-        return None
-    return replace(spec, budget=budget or spec.budget, **study.best.values)  # type: ignore[arg-type]
+    study = study_of(spec, budget=budget).finished(out)
+    return None if study is None else _with_best(spec, study)
+
+
+def _with_best(spec: RunSpec, study: Study) -> RunSpec:
+    """The run with a study's best values; usual ones say no more which budget they were found for."""
+    return replace(spec, budget=study.spec.budget, **study.best.values)  # type: ignore[arg-type]
 
 
 def all_tuned(specs: Iterable[RunSpec], out: Path, budget: str | None = None) -> list[RunSpec]:
@@ -247,18 +262,17 @@ def all_tuned(specs: Iterable[RunSpec], out: Path, budget: str | None = None) ->
     Raises:
         InputError: a search is missing, or they had different numbers of trials; the message says what to do.
     """
-    specs = list(specs)
-    found = [tuned(spec, out, budget) for spec in specs]
-    if missing := dict.fromkeys(s.method for s, best in zip(specs, found, strict=True) if best is None):
+    found = [(spec, study_of(spec, budget=budget).finished(out)) for spec in specs]
+    if missing := dict.fromkeys(spec.method for spec, study in found if study is None):
         raise InputError(
             f"{out / 'tuning'} has no complete search for {', '.join(missing)} with this data and these settings: "
             f"'underdog tune SOURCE --method {','.join(missing)}' with the same options makes it"
         )
-    trials = {s.method: read_study(study_of(s, budget=budget).path(out)).wanted for s in specs}
+    trials = {spec.method: study.wanted for spec, study in found if study}
     if len(set(trials.values())) > 1:
         each = ", ".join(f"{method} {n}" for method, n in trials.items())
         raise InputError(
             f"methods were tuned by different numbers of trials ({each}): 'underdog tune SOURCE --method "
             f"{','.join(trials)} --trials {max(trials.values())}' with the same options evens that out"
         )
-    return [best for best in found if best is not None]
+    return [_with_best(spec, study) for spec, study in found if study]
