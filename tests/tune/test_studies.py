@@ -115,7 +115,9 @@ def test_a_trial_that_fails_recognised_nothing_but_the_first_ends_the_search(tmp
 
 def test_comparing_tuned_methods_needs_equal_trials_for_all(tmp_path: Path) -> None:
     specs = [replace(s, seed=seed, data_seed=seed) for seed in range(2) for s in (ROS, SMOTE)]
-    with pytest.raises(ud.InputError, match=r"no complete search for ros, smote .* 'underdog tune SOURCE --method ros,smote"):
+    with pytest.raises(
+        ud.InputError, match=r"no complete search for ros, smote .* 'underdog tune SOURCE --method ros,smote"
+    ):
         all_tuned(specs, tmp_path)
     done("ros", tmp_path, 3)
     done("smote", tmp_path, 4)

@@ -167,16 +167,17 @@ def value_text(name: str, value: float) -> str:
 def _labels(specs: Iterable[RunSpec]) -> dict[Setting, str]:
     """A short name for every method as it was set, in the table's order; what was set only where it varies."""
     order = list(METHODS)
-    settings = sorted({s.setting for s in specs}, key=lambda s: (order.index(s.method), _values(s)))
+    settings = sorted({s.setting for s in specs}, key=lambda s: (order.index(s.method), *_values(s).values()))
     same = {s: [other for other in settings if other.method == s.method] for s in settings}
     return {s: s.method if len(same[s]) == 1 else f"{s.method} {_details(s, same[s])}" for s in settings}
 
 
-def _values(setting: Setting) -> tuple[float | str, ...]:
-    """What was set, or is usual, in the order of the fields."""
-    given = setting._asdict()
-    del given["method"]
-    return tuple(DEFAULTS.get(name, 0.0) if value is None else value for name, value in given.items())
+def _values(setting: Setting) -> dict[str, float | str]:
+    """What was set, or is usual, the budget last."""
+    own = {name: getattr(setting, name) for name in ("eps", "tau", *DEFAULTS)}
+    return {name: DEFAULTS.get(name, 0.0) if value is None else value for name, value in own.items()} | {
+        "budget": setting.budget
+    }
 
 
 def _details(setting: Setting, same: Sequence[Setting]) -> str:
@@ -184,7 +185,7 @@ def _details(setting: Setting, same: Sequence[Setting]) -> str:
     if setting.eps is not None:
         return f"{eps_text(setting.eps)} \N{GREEK SMALL LETTER TAU}{setting.tau:g}"
     names = [n for n in Setting._fields if len({getattr(other, n) for other in same}) > 1]
-    values = dict(zip(Setting._fields[1:], _values(setting), strict=True))
+    values = _values(setting)
     budget = [f"equal {setting.budget}"] if "budget" in names else []
     return ", ".join([parameters_text({n: float(values[n])}) for n in names if n in DEFAULTS] + budget)
 
