@@ -24,7 +24,6 @@ from underdog.run.execute import Watcher, execute, start
 from underdog.run.grid import Entry, entries
 from underdog.run.grid_file import read_grid
 from underdog.run.local import LocalEngine
-from underdog.run.queue import search_runs
 from underdog.run.spec import RunSpec
 
 #: Training and test images of each class in the paper's data sets, and their shapes.
@@ -129,7 +128,9 @@ def core_hours(name: str, precision: str) -> dict[str, float]:
 
 
 def specs_of(entry: Entry) -> list[RunSpec]:
-    return [entry.spec, *(search_runs(entry.search) if entry.search else ())]
+    search = entry.search
+    found = [] if search is None else [search.run(number, lambda run: None) for number in range(len(search))]
+    return [entry.spec, *(spec for spec in found if spec is not None)]
 
 
 def main() -> None:

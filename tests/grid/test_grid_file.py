@@ -11,8 +11,8 @@ import pytest
 from underdog.errors import InputError
 from underdog.run.grid import Grid, entries, only
 from underdog.run.grid_file import GRIDS, parse_grid, read_grid
-from underdog.run.queue import search_runs
 from underdog.run.spec import RunSpec
+from underdog.run.tune import tuning_specs
 
 MINE = """\
 datasets:
@@ -40,7 +40,7 @@ def test_axes_are_multiplied_and_the_most_particular_value_counts() -> None:
     aos = [e for e in found if e.spec.method == "aos"]
     assert {(e.spec.mu, e.spec.tau) for e in aos} == {(0.2, 0.4), (0.6, 0.8)}
     assert {e.spec.eps for e in aos if e.search is None} == {8 / 255}
-    assert all(e.search == e.spec and e.spec.eps is None for e in aos if e.search is not None)
+    assert all(e.search.spec.tau == e.spec.tau and e.spec.eps is None for e in aos if e.search is not None)
     nearer = parse_grid(MINE.replace("mu: [0.2, 0.6]", "mu: [0.2, 0.6], epochs: 7") + "epochs: 5\n", "mine", "f")
     assert {e.spec.epochs for e in entries(nearer, {"digits": ""})} == {7}
     nearest = parse_grid(MINE.replace("- ros", "- ros: {epochs: 9}") + "epochs: 5\n", "mine", "f")
@@ -66,7 +66,7 @@ def test_the_paper_s_grid_is_table_2() -> None:
     assert Counter(e.spec.method for e in found) == dict.fromkeys(("baseline", "rus", "ros", "smote", "aos"), 48)
     assert {(e.spec.seed, e.spec.data_seed) for e in found} == {(0, 0), (1, 0), (2, 0)}
     assert all((e.search is not None) == (e.spec.method == "aos") for e in found)
-    assert len({e.search.variant() for e in found if e.search}) == 16
+    assert len({e.search.spec.variant() for e in found if e.search}) == 16
 
 
 def small(data: str, mu: float, **settings: object) -> RunSpec:
@@ -87,13 +87,13 @@ def test_the_small_grid_s_runs_are_known_by_these_settings() -> None:
                 expected |= {small(data, mu, method=m, **seeds).id for m in ("baseline", "rus", "ros", "smote")}
                 expected |= {small(data, mu, method=m, budget="updates", **seeds).id for m in ("baseline", "rus")}
                 expected |= {small(data, mu, method=m, eps=0.1, **seeds).id for m in ("aos", "noise")}
-            expected |= {s.id for m in ("aos", "noise") for s in search_runs(small(data, mu, method=m))}
+            expected |= {s.id for m in ("aos", "noise") for s in tuning_specs(small(data, mu, method=m))}
     grid = read_grid("small")
     found = entries(grid, names(grid))
     resolved = {(replace(e.spec, eps=0.1) if e.search else e.spec).id for e in found}
-    assert resolved | {s.id for e in found if e.search for s in search_runs(e.search)} == expected
+    assert resolved | {s.id for e in found if e.search for s in tuning_specs(e.search.spec)} == expected
     assert len(found) == 2 * 2 * 3 * 9
-    noise = [e.search.method for e in found if e.search and e.spec.method == "noise"]
+    noise = [e.search.spec.method for e in found if e.search and e.spec.method == "noise"]
     assert Counter(noise) == {"noise": 12, "aos": 12}
     against = read_grid("small-eps")
     some = {small(d, 0.8, method=m, eps=n / 255, seed=1, data_seed=1).id
@@ -178,3 +178,18 @@ def test_only_chooses_runs_and_says_what_there_is() -> None:
         only(found, {"mu": ["0.5"]})
     with pytest.raises(InputError, match="unknown key of --only 'metod'; did you mean 'method'"):
         only(found, {"metod": ["ros"]})
+
+
+@pytest.mark.parametrize("method", ["aos: {eps: 8/255}", "ros: {ratio: 0.5}", "aos: {tau: 0.5}"])
+def test_what_trials_choose_cannot_be_given(method: str) -> None:
+    text = f"trials: 4\ndatasets: {{digits: {{rho: 20, mu: 0.6}}}}\nmethods:\n  - {method}\n"
+    with pytest.raises(InputError, match=r"^f:4: (eps|ratio|tau) is chosen by trials here"):
+        parse_grid(text, "some", "f")
+
+
+def test_every_method_has_as_many_trials() -> None:
+    text = "trials: {}\ndatasets: {{digits: {{rho: 20, mu: 0.6}}}}\nmethods: [ros, aos, baseline]\n"
+    found = entries(parse_grid(text.format(5), "some", "f"), {"digits": ""})
+    assert {(e.spec.method, len(e.search or ())) for e in found} == {("ros", 5), ("aos", 5), ("baseline", 5)}
+    with pytest.raises(InputError, match=r"^f:1: trials must be from 1 to 20"):
+        parse_grid(text.format(99), "some", "f")

@@ -13,7 +13,9 @@ from filelock import FileLock
 
 from underdog.data.sources import load_images
 from underdog.run.execute import execute
+from underdog.run.search import Trials
 from underdog.run.spec import RunSpec
+from underdog.run.tune import study_of, tuned, tuning_specs
 
 #: A network that is too small to learn anything, and misbehaves in the process of some runs.
 NETWORK = """
@@ -64,8 +66,8 @@ def test_a_grid_is_made_once_its_searches_first_to_the_figures_of_single_runs(tm
     command = f"grid {write(tmp_path / 'tiny.yaml', methods)} --out {tmp_path / 'runs'} --workers 2"
     ran = underdog(command, "--dry-run")
     assert ran.code == 0
-    assert "4 runs and 6 that choose eps, 0 of them done" in ran.out
-    assert ran.out.count("waits for eps") == 2
+    assert "4 runs and 6 that choose parameters, 0 of them done" in ran.out
+    assert ran.out.count("waits") == 2
     assert not (tmp_path / "runs").exists()
 
     ran = underdog(command)
@@ -132,20 +134,16 @@ def test_a_run_that_crashes_ends_alone_is_recorded_and_tried_again(
 def test_a_search_that_fails_holds_up_only_what_needs_it(
     tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("underdog.run.queue.search_runs", lambda spec: [replace(spec, tuning=True, seed=7, eps=0.5)])
     write(tmp_path / "tiny.yaml", "[ros, {aos: {eps: chosen, tau: 0.5}}]")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "tuning").mkdir(parents=True)
-    spec = RunSpec(
-        load_images("digits").fingerprint, "aos", 7, 0, 0.5, 0.5, 20, 0.6, epochs=1, batch=64, width=0.1, tuning=True
-    )
-    folder = tmp_path / "runs" / "tuning" / spec.id
-    folder.mkdir()
+    spec = RunSpec(load_images("digits").fingerprint, "aos", 0, 0, None, 0.5, 20, 0.6, epochs=1, batch=64, width=0.1)
+    folder = tmp_path / "runs" / "tuning" / tuning_specs(spec)[0].id
+    folder.mkdir(parents=True)
     (folder / "state.safetensors").write_bytes(b"no state")  # which cannot be gone on from
     ran = underdog("grid tiny.yaml --workers 1")
     assert ran.code == 1
     assert "remove it to start the run again" in ran.out
-    assert "since their search for eps is not done: 1 runs" in ran.out
+    assert "since the search for their parameters is not done: 1 runs" in ran.out
     assert [name[:6] for name in results(tmp_path / "runs")] == ["ros-s0"]
 
 
@@ -262,3 +260,40 @@ def test_a_terminal_has_a_bar_for_the_whole_and_one_for_each_run(
     assert ran.code == 0
     assert "2/2" in screen.text
     assert "digits mu 0.6 ros seed 0" in screen.text
+
+
+def test_trials_choose_every_method_s_parameters_as_tune_does(
+    tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tiny.yaml"
+    write(path, "[baseline, ros, smote]")
+    path.write_text("trials: 3\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    ran = underdog("grid tiny.yaml --workers 2")
+    assert ran.code == 0, ran.out
+    assert "and 9 that choose parameters" in ran.out
+    spec = RunSpec(load_images("digits").fingerprint, "ros", 0, 0, None, None, 20, 0.6, epochs=1, batch=64, width=0.1)
+    for method in ("baseline", "ros", "smote"):
+        study = study_of(replace(spec, method=method), 3).finished(tmp_path / "runs")
+        assert study is not None
+        assert len({tuple(trial.values.items()) for trial in study.trials}) == 3
+        expected = tuned(replace(spec, method=method), tmp_path / "runs")
+        assert expected is not None
+        assert expected.id in results(tmp_path / "runs")
+    again = underdog("grid tiny.yaml --dry-run")
+    assert again.code == 0
+    assert "nothing to do" in again.out
+
+
+def test_a_trial_that_fails_counts_as_one_that_recognised_nothing() -> None:
+    spec = RunSpec("some data", "ros")
+    search = Trials(study_of(spec, 3))
+    first = search.run(0, lambda run: None)
+    assert first is not None
+    assert search.run(1, lambda run: None) is None
+    second = search.run(1, lambda run: 0.5 if run == first else None)
+    assert second is not None
+    assert second != first
+    done = search.applied(spec, lambda run: {first.id: 0.5, second.id: 0.0}.get(run.id, 0.4))
+    assert done is not None
+    assert done.ratio == first.ratio

@@ -97,7 +97,7 @@ def grid(options: argparse.Namespace) -> None:
     from underdog.report.terminal import printable  # noqa: PLC0415
     from underdog.run.estimate import Estimate  # noqa: PLC0415
     from underdog.run.folders import Runs, occupied, record_data  # noqa: PLC0415
-    from underdog.run.queue import Queue, search_runs  # noqa: PLC0415
+    from underdog.run.queue import Queue  # noqa: PLC0415
 
     chosen, blocks, names = *_wanted(options), _devices(options)
     torch.set_num_threads(options.threads)  # what is timed here is to take as long as in the runs
@@ -106,18 +106,18 @@ def grid(options: argparse.Namespace) -> None:
     found = _entries(chosen, {name: s.fingerprint for name, s in sources.items()}, options)
     estimate = Estimate({s.fingerprint: s for s in sources.values()}, names[0])
     for entry in found:  # what the data do not allow shows here
-        for spec in [entry.spec, *(search_runs(entry.search) if entry.search else ())]:
+        for spec in [entry.spec, *([entry.search.spec] if entry.search else ())]:
             estimate.split(spec)
     runs = Runs(options.out, run_of, not options.dry_run, lambda text: say(f"note: {printable(text)}"))
     if options.dry_run:
         for note in changes(record_data(options.out, chosen, sources, write=False), runs):
             say(note)
-        say(listing(Queue(found, sources, runs), runs, estimate, len(names)))
+        say(listing(Queue(found, runs), runs, estimate, len(names)))
         return
     with occupied(options.out):
         for note in changes(record_data(options.out, chosen, sources, write=True), runs):
             say(note)
-        queue = Queue(found, sources, runs)
+        queue = Queue(found, runs)
         _work(queue, runs, estimate, ENGINES[options.engine](sources, names, options))
 
 

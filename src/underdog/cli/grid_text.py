@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from underdog.cli.progress import duration
+from underdog.names import PARAMETERS
+from underdog.report.summary import parameters_text
 from underdog.report.tables import text_table
 from underdog.report.terminal import aligned, printable
 from underdog.run.estimate import Estimate
@@ -45,7 +47,7 @@ def state(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
             estimate.learn(spec, result)
     waiting = queue.waiting()
     searches = sum(step.spec.tuning for step in queue.steps)
-    also = f" and {searches} that choose eps" if searches else ""
+    also = f" and {searches} that choose parameters" if searches else ""
     left = f"about {duration(seconds_left(waiting, estimate, workers))} for the others" if waiting else "nothing to do"
     at_once = f"{workers} worker{'s' * (workers != 1)}"
     return f"{len(queue.steps) - searches} runs{also}, {len(queue.steps) - len(waiting)} of them done; {left}, on {at_once}"
@@ -54,23 +56,26 @@ def state(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
 def listing(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
     """A line for every run, those of a search together."""
     whole = state(queue, runs, estimate, workers)
-    rows = [("data", "mu", "method", "eps", "budget", "seed", "state", "time")]
+    rows = [("data", "mu", "method", "parameters", "budget", "seed", "state", "time")]
     for step in queue.steps:
         spec = queue.resolved(step)
-        done = "waits for eps" if spec is None else runs.state(spec)
+        done = "waits" if spec is None else runs.state(spec)
         result = None if spec is None else runs.result(spec)
         seconds = estimate.seconds(step.spec) if result is None else sum(result["seconds"].values())
         known = spec or step.spec
         mu = "" if known.mu is None else f"{known.mu:g}"
         seed = "search" if known.tuning else str(known.seed)
-        rows.append((step.dataset, mu, known.method, _eps(known, step), known.budget, seed, done, duration(seconds)))
+        rows.append(
+            (step.dataset, mu, known.method, _parameters(spec, step), known.budget, seed, done, duration(seconds))
+        )
     return "\n".join([*aligned(rows), whole])
 
 
-def _eps(spec: RunSpec, step: Step) -> str:
-    if spec.eps is None:
-        return "" if step.search is None else f"{step.search.method}'s best"
-    return f"{spec.eps * 255:.4g}/255"
+def _parameters(spec: RunSpec | None, step: Step) -> str:
+    if spec is None:
+        return "" if step.search is None else step.search.wish if step.number is None else f"trial {step.number + 1}"
+    given = {name: getattr(spec, name) for name in PARAMETERS[spec.method]}
+    return parameters_text({name: value for name, value in given.items() if value is not None})
 
 
 def summary(queue: Queue, runs: Runs) -> str:
@@ -99,6 +104,6 @@ def failures(queue: Queue) -> str:
     """What failed and why, and what could not be begun for that."""
     lines = [f"failed: {name}: {error}" for name, error in queue.failures.items()]
     if waiting := queue.waiting():
-        lines.append(f"not begun, since their search for eps is not done: {len(waiting)} runs")
+        lines.append(f"not begun, since the search for their parameters is not done: {len(waiting)} runs")
         lines += [f"  {described(step.dataset, step.spec)}" for step in waiting[:10]]
     return "\n".join(printable(line) for line in lines)

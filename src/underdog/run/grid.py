@@ -10,7 +10,10 @@ from typing import Any
 from underdog.data.reading import Reading
 from underdog.errors import InputError, unknown
 from underdog.names import ALTERING
+from underdog.run.search import Search, Trials, eps_search
+from underdog.run.space import first_values
 from underdog.run.spec import RunSpec
+from underdog.run.tune import study_of
 
 __all__ = [
     "CHOSEN",
@@ -86,6 +89,7 @@ class Grid:
         settings: of all runs, named as in ``RunSpec``.
         seeds: replicates, of the seeds 0, 1, ...
         data_seed: of all runs; None where the data's seed follows the run's.
+        trials: by which each method's parameters are chosen; None where they are given.
         about, deviations: what it is, and where it departs from its source.
         file: where it stands, for messages.
     """
@@ -96,6 +100,7 @@ class Grid:
     settings: Settings = field(default_factory=dict)
     seeds: int = 3
     data_seed: int | None = None
+    trials: int | None = None
     about: str = ""
     deviations: tuple[str, ...] = ()
     file: str = ""
@@ -111,13 +116,13 @@ class Entry:
 
     Attributes:
         dataset: name of its data set.
-        spec: its settings, without eps where that is still to be chosen.
-        search: then, the run whose search on validation says which eps; None where eps is given or none is needed.
+        spec: its settings; eps is None, or parameters are those of a search's first trial, where they are still to be chosen.
+        search: what chooses the parameters that are still to be chosen; None where all are given.
     """
 
     dataset: str
     spec: RunSpec
-    search: RunSpec | None = None
+    search: Search | None = None
 
 
 def chosen_for(eps: object, method: str) -> str | None:
@@ -162,15 +167,19 @@ def _entries(grid: Grid, data: DataBlock, method: MethodBlock, mu: float | None,
     """The runs of one method and seed on one variant of the data."""
     seeds = {"seed": start.seed, "data_seed": start.seed if grid.data_seed is None else grid.data_seed}
     for settings in _product(grid, data, method, mu):
+        if grid.trials is not None:
+            spec = _spec(grid, data, method, {"data": start.data} | seeds | settings | first_values(method.name))
+            yield Entry(data.name, spec, Trials(study_of(spec, grid.trials, settings.get("budget"))))
+            continue
         chooser = chosen_for(settings.get("eps"), method.name)
         spec = _spec(grid, data, method, {"data": start.data} | seeds | settings | ({"eps": None} if chooser else {}))
         if chooser in (None, method.name):
-            yield Entry(data.name, spec, spec if chooser else None)
+            yield Entry(data.name, spec, eps_search(spec) if chooser else None)
             continue
         other = next(m for m in grid.methods if m.name == chooser)
         for theirs in _product(grid, data, other, mu):
             searched = _spec(grid, data, other, {"data": start.data} | seeds | theirs | {"eps": None})
-            yield Entry(data.name, spec, searched)
+            yield Entry(data.name, spec, eps_search(searched))
 
 
 def _product(grid: Grid, data: DataBlock, method: MethodBlock, mu: float | None) -> list[dict[str, Any]]:
@@ -186,7 +195,7 @@ def _product(grid: Grid, data: DataBlock, method: MethodBlock, mu: float | None)
 def own_settings(grid: Grid, data: DataBlock, method: MethodBlock) -> dict[str, Value]:
     """What a method's runs on a data set are set to, the most particular first; what others need is left out."""
     values = {**grid.settings, **data.settings, **method.settings}
-    if method.name in ALTERING:
+    if method.name in ALTERING and grid.trials is None:
         for name in ALTERATION:
             if name not in values:
                 also = f", or '{CHOSEN}'" if name == "eps" else ""

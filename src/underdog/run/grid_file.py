@@ -12,8 +12,9 @@ import yaml
 
 from underdog.data.reading import Reading
 from underdog.errors import InputError, nearest, unknown
-from underdog.names import ALTERING, METHODS
+from underdog.names import ALTERING, METHODS, PARAMETERS
 from underdog.run.grid import ALTERATION, CHOSEN, CHOSEN_FOR, DataBlock, Grid, MethodBlock, Settings, Value, entries
+from underdog.run.space import check_trials
 from underdog.run.spec import RunSpec
 
 __all__ = ["GRIDS", "SETTINGS", "read_grid"]
@@ -29,7 +30,7 @@ SETTINGS: Mapping[str, str] = {f.name: str(f.type) for f in fields(RunSpec) if f
 _READING: Mapping[str, str] = {
     "size": "size", "resize": "str", "layout": "str", "labels": "str", "groups": "str", "skip_corrupt": "bool",
 }  # fmt: skip
-_TOP = ("about", "deviations", "datasets", "methods", "seeds", "data_seed")
+_TOP = ("about", "deviations", "datasets", "methods", "seeds", "data_seed", "trials")
 #: Characters of a file, at most: grids are small, and the file may be anything.
 _LONGEST = 10**6
 
@@ -103,6 +104,7 @@ class _Reader:
             deviations=self.texts(top["deviations"], "deviations") if "deviations" in top else (),
             seeds=self.whole(top["seeds"], "seeds", 1) if "seeds" in top else 3,
             data_seed=self.whole(top["data_seed"], "data_seed", 0) if "data_seed" in top else None,
+            trials=self.whole(top["trials"], "trials", 1) if "trials" in top else None,
             file=self.file,
         )
         self.check(found, top)
@@ -110,6 +112,8 @@ class _Reader:
 
     def check(self, grid: Grid, top: Mapping[str, yaml.Node]) -> None:
         """What no block can know of the others."""
+        if grid.trials is not None:
+            self.check_trials(grid, top["trials"])
         methods = [m.name for m in grid.methods]
         levels = [grid.settings, *(d.settings for d in grid.datasets)]
         for level in levels:
@@ -124,6 +128,15 @@ class _Reader:
                     raise grid.error(level["eps"].line, f"eps {eps!r} needs {other!r}, which is not among methods")
         for data in grid.datasets:
             self.check_mu(grid, data)
+
+    def check_trials(self, grid: Grid, node: yaml.Node) -> None:
+        try:
+            check_trials(grid.trials or 0)
+        except InputError as error:
+            raise self.error(node, str(error)) from error
+        for level in (grid.settings, *(d.settings for d in grid.datasets), *(m.settings for m in grid.methods)):
+            for name in sorted({p for own in PARAMETERS.values() for p in own} & set(level)):
+                raise grid.error(level[name].line, f"{name} is chosen by trials here, and cannot be given")
 
     def check_mu(self, grid: Grid, data: DataBlock) -> None:
         mu = {**grid.settings, **data.settings}.get("mu")

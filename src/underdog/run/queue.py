@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
-from underdog.data.sources import Source
+from underdog.names import DEFAULTS
 from underdog.run.engine import Engine, Job, Outcome, Progress
 from underdog.run.folders import Runs
 from underdog.run.grid import Entry
+from underdog.run.search import Search, Trials
 from underdog.run.spec import RunSpec
-from underdog.run.tune import choose_eps, tuning_specs
 
-__all__ = ["Queue", "Step", "described", "search_runs", "work_off"]
-
-
-@cache
-def search_runs(spec: RunSpec) -> tuple[RunSpec, ...]:
-    """The runs of the search that says what a run is to be given."""
-    return tuple(tuning_specs(spec))
+__all__ = ["Queue", "Step", "described", "work_off"]
 
 
 def described(dataset: str, spec: RunSpec) -> str:
@@ -30,6 +23,7 @@ def described(dataset: str, spec: RunSpec) -> str:
     parts.append(spec.method)
     if spec.eps is not None:
         parts.append(f"eps {spec.eps * 255:.4g}/255")
+    parts += [f"{name} {value:.3g}" for name in DEFAULTS if (value := getattr(spec, name)) is not None]
     if spec.budget == "updates":
         parts.append("equal updates")
     parts.append("search" if spec.tuning else f"seed {spec.seed}")
@@ -38,23 +32,31 @@ def described(dataset: str, spec: RunSpec) -> str:
 
 @dataclass(frozen=True)
 class Step:
-    """A run of a grid, or one of a search, in its place in the order."""
+    """A run of a grid, or one of a search, in its place in the order.
+
+    Attributes:
+        dataset: name of its data set.
+        spec: its settings, as far as they are known beforehand.
+        search: what it waits for, or is a run of.
+        number: of the search's runs, from 0; None for a run that waits for the search.
+    """
 
     dataset: str
     spec: RunSpec
-    search: RunSpec | None = None
+    search: Search | None = None
+    number: int | None = None
 
 
 def steps(entries: Sequence[Entry]) -> Iterator[Step]:
     """The runs in order, each search before the first that needs it."""
-    searched: set[str] = set()
+    searched: set[Search] = set()
     for entry in entries:
-        if entry.search is not None:
-            for spec in search_runs(entry.search):
-                if spec.id not in searched:
-                    searched.add(spec.id)
-                    yield Step(entry.dataset, spec)
-        yield Step(entry.dataset, entry.spec, entry.search)
+        search = entry.search
+        if search is not None and search not in searched:
+            searched.add(search)
+            for number in range(len(search)):
+                yield Step(entry.dataset, search.spec, search, number)
+        yield Step(entry.dataset, entry.spec, search)
 
 
 class Queue:
@@ -62,13 +64,14 @@ class Queue:
 
     Args:
         entries: the runs of a grid.
-        sources: the data sets by name.
         runs: their folders.
     """
 
-    def __init__(self, entries: Sequence[Entry], sources: Mapping[str, Source], runs: Runs) -> None:
+    def __init__(self, entries: Sequence[Entry], runs: Runs) -> None:
         self.steps = tuple(steps(entries))
-        self._sources, self._runs = sources, runs
+        self._runs = runs
+        self._searches: dict[str, Search] = {}
+        self._hopeless: set[str] = set()
         self._waiting = [s for s in self.steps if not self.done(s)]
         self._taken: set[str] = set()
         self._running: set[str] = set()
@@ -78,10 +81,16 @@ class Queue:
         """The run with everything that was to be chosen, or None while the search is not done."""
         if step.search is None:
             return step.spec
-        if any(self._runs.result(spec) is None for spec in search_runs(step.search)):
-            return None
-        eps = choose_eps(step.search, self._sources[step.dataset], self._runs.out, self._found)
-        return replace(step.spec, eps=eps)
+        if step.number is not None:
+            return step.search.run(step.number, self._score)
+        return step.search.applied(step.spec, self._score)
+
+    def _score(self, spec: RunSpec) -> float | None:
+        """What a search's run came to; one that failed, unlike its data's others, counts as one that recognised nothing."""
+        result = self._runs.result(spec)
+        if result is not None:
+            return float(result["val"]["macro_f1"])
+        return 0.0 if spec.id in self._hopeless else None
 
     def done(self, step: Step) -> bool:
         """Whether there is a result."""
@@ -106,6 +115,8 @@ class Queue:
             if spec.id not in self._taken and self._runs.result(spec) is None:
                 self._taken.add(spec.id)
                 self._running.add(spec.id)
+                if step.search is not None and step.number is not None:
+                    self._searches[spec.id] = step.search
                 return Job(described(step.dataset, spec), step.dataset, spec, self._runs.home(spec))
         return None
 
@@ -117,12 +128,11 @@ class Queue:
         self._runs.ended(outcome)
         if outcome.error:
             self.failures[outcome.job.name] = outcome.error
+        if search := self._searches.get(outcome.job.spec.id):
+            if outcome.error and isinstance(search, Trials) and outcome.job.spec != search.run(0, self._score):
+                self._hopeless.add(outcome.job.spec.id)
+            search.store(self._runs.out, self._score)
         return outcome
-
-    def _found(self, spec: RunSpec, _source: Source, _out: object) -> dict[str, object]:
-        result = self._runs.result(spec)
-        assert result is not None
-        return result
 
 
 def work_off(queue: Queue, engine: Engine, tell: Callable[[Progress | Outcome], object]) -> None:

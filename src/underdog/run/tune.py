@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from underdog.run.space import SPACE, TUNING_SEED, Values, check_trials, next_va
 from underdog.run.spec import RunSpec
 
 __all__ = [
-    "TUNING_SEED", "Execute", "Study", "Trial", "all_tuned", "choose_eps", "read_study", "study_of", "tune", "tuned",
+    "TUNING_SEED", "Execute", "Study", "Trial", "all_tuned", "best_eps", "choose_eps", "read_study", "study_of", "tune", "tuned",
     "tuning_specs", "values_of",
 ]  # fmt: skip
 
@@ -42,9 +42,18 @@ def choose_eps(spec: RunSpec, source: Source, out: Path, run: Execute) -> float:
         out: folder of runs; those of the choice are kept in ``tuning/`` there and never done twice.
         run: carries out a run.
     """
-    scores = [(run(s, source, out / "tuning")["val"]["macro_f1"], s.eps) for s in tuning_specs(spec)]
-    best = max(score for score, _ in scores)
-    return min(eps for score, eps in scores if score == best and eps is not None)
+    specs = [(s, s.eps) for s in tuning_specs(spec) if s.eps is not None]
+    return best_eps([(run(s, source, out / "tuning")["val"]["macro_f1"], eps) for s, eps in specs])
+
+
+def best_eps(scored: Sequence[tuple[float, float]]) -> float:
+    """The eps with the highest score, the smallest of equals.
+
+    >>> best_eps([(0.7, 0.1), (0.9, 0.4), (0.9, 0.2)])
+    0.2
+    """
+    best = max(score for score, _ in scored)
+    return min(eps for score, eps in scored if score == best)
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,10 @@ class Study:
     def run(self, values: Values) -> RunSpec:
         """The run of a trial with these values."""
         return replace(self.spec, **values)  # type: ignore[arg-type]
+
+    def applied(self, spec: RunSpec) -> RunSpec:
+        """A run with the best values; usual ones say no more which budget they were found for."""
+        return replace(spec, budget=self.spec.budget, **self.best.values)  # type: ignore[arg-type]
 
     def after(self, done: RunSpec, score: float | None) -> Study:
         """The study with the trial that ``next`` asked for."""
@@ -248,12 +261,7 @@ def tuned(spec: RunSpec, out: Path, budget: str | None = None) -> RunSpec | None
         InputError: the stored search is damaged; a run with folds.
     """
     study = study_of(spec, budget=budget).finished(out)
-    return None if study is None else _with_best(spec, study)
-
-
-def _with_best(spec: RunSpec, study: Study) -> RunSpec:
-    """The run with a study's best values; usual ones say no more which budget they were found for."""
-    return replace(spec, budget=study.spec.budget, **study.best.values)  # type: ignore[arg-type]
+    return None if study is None else study.applied(spec)
 
 
 def all_tuned(specs: Iterable[RunSpec], out: Path, budget: str | None = None) -> list[RunSpec]:
@@ -275,4 +283,4 @@ def all_tuned(specs: Iterable[RunSpec], out: Path, budget: str | None = None) ->
             f"methods were tuned by different numbers of trials ({each}): 'underdog tune SOURCE --method "
             f"{','.join(trials)} --trials {max(trials.values())}' with the same options evens that out"
         )
-    return [_with_best(spec, study) for spec, study in found if study]
+    return [study.applied(spec) for spec, study in found if study]
