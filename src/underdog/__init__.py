@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from underdog.data.inspect import inspect_images as inspect_images
     from underdog.data.inspection import Inspection as Inspection
+    from underdog.data.known import find_dataset as find_dataset
     from underdog.data.prepare import Division as Division, Prepared as Prepared, prepare as prepare
     from underdog.data.reading import Reading as Reading
     from underdog.data.sources import Source as Source, load_images as load_images
@@ -104,6 +105,7 @@ _MODULES: dict[str, str] = {
     "data.imbalance": "Imbalanced imbalance_ratio make_imbalance minority_share",
     "data.inspect": "inspect_images",
     "data.inspection": "Inspection",
+    "data.known": "find_dataset",
     "data.prepare": "Division Prepared prepare",
     "data.reading": "Reading",
     "data.sources": "Source load_images",

@@ -17,6 +17,7 @@ from underdog.cli.data import data
 from underdog.cli.data_cache import chosen_cache
 from underdog.cli.devices import devices, on_all
 from underdog.cli.export import export
+from underdog.cli.grid import grid
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.predict import predict
 from underdog.cli.progress import bar, duration, watching
@@ -298,6 +299,7 @@ COMMANDS: dict[str, Callable[[Options], None]] = {
     "demo": demo,
     "train": train,
     "compare": compare,
+    "grid": grid,
     "report": report,
     "predict": predict,
     "export": export,

@@ -10,6 +10,7 @@ from underdog import __version__
 from underdog.cli.data import add_data
 from underdog.cli.data_cache import cache_arguments
 from underdog.cli.export import add_export
+from underdog.cli.grid import add_grid
 from underdog.cli.image_options import add_images
 from underdog.cli.machine_options import add_machine
 from underdog.cli.predict import add_predict
@@ -43,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    for add in (_demo, _train, _compare, _report, add_data, add_predict, add_export):
+    for add in (_demo, _train, _compare, add_grid, _report, add_data, add_predict, add_export):
         add(commands)
     return root
 

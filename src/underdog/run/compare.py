@@ -15,7 +15,7 @@ from underdog.run.execute import Watcher, finished, split_of, start
 from underdog.run.spec import RunSpec
 from underdog.train import Training
 
-__all__ = ["Plan", "comparison", "plan"]
+__all__ = ["Plan", "comparison", "image_seconds", "plan"]
 
 #: Updates that are timed to estimate a run's duration, after one that is not.
 PROBES = 3
@@ -75,15 +75,17 @@ def plan(specs: list[RunSpec], source: Source, out: Path, device: str) -> Plan:
     for spec in pending:
         if spec.method not in seconds:
             training = start(spec, source, device, Watcher())
-            seconds[spec.method] = spec.epochs * _epoch_seconds(training)
+            # Evaluation costs a third of training an image.
+            images = len(training.epoch) + len(training.split.val) / 3
+            seconds[spec.method] = spec.epochs * images * image_seconds(training)
     notes: dict[str, None] = {}
     for other in {(s.data_seed, s.fold): s for s in pending}.values():
         notes |= dict.fromkeys(split_of(other, source).notes)
     return Plan(len(specs), len(specs) - len(pending), sum(seconds[s.method] for s in pending), tuple(notes))
 
 
-def _epoch_seconds(training: Training) -> float:
-    """A few updates timed, scaled to an epoch; evaluation costs a third of training an image."""
+def image_seconds(training: Training) -> float:
+    """Seconds that it takes to train on an image, by a few updates."""
     learner, batch = training.learner, training.hyper.batch
     rows = training.first.index[:batch]
     x, y = training.first.show(rows), torch.from_numpy(training.first.labels[rows]).to(learner.device)
@@ -93,5 +95,4 @@ def _epoch_seconds(training: Training) -> float:
     for _ in range(PROBES):
         learner.step(x, y)
     learner.flush(check=False)
-    each = (time.perf_counter() - begin) / (PROBES * len(rows))
-    return each * (len(training.epoch) + len(training.split.val) / 3)
+    return (time.perf_counter() - begin) / (PROBES * len(rows))

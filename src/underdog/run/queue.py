@@ -1,0 +1,135 @@
+"""The runs of a grid in order: those that wait for a choice of eps come after the search for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from underdog.data.sources import Source
+from underdog.run.engine import Engine, Job, Outcome, Progress
+from underdog.run.folders import Runs
+from underdog.run.grid import Entry
+from underdog.run.spec import RunSpec
+from underdog.run.tune import choose_eps, tuning_specs
+
+__all__ = ["Queue", "Step", "described", "search_runs", "work_off"]
+
+
+@cache
+def search_runs(spec: RunSpec) -> tuple[RunSpec, ...]:
+    """The runs of the search that says what a run is to be given."""
+    return tuple(tuning_specs(spec))
+
+
+def described(dataset: str, spec: RunSpec) -> str:
+    """A run in words, such as "mnist mu 0.6 aos eps 16/255 seed 0"."""
+    parts = [dataset]
+    if spec.mu is not None:
+        parts.append(f"mu {spec.mu:g}")
+    parts.append(spec.method)
+    if spec.eps is not None:
+        parts.append(f"eps {spec.eps * 255:.4g}/255")
+    if spec.budget == "updates":
+        parts.append("equal updates")
+    parts.append("search" if spec.tuning else f"seed {spec.seed}")
+    return " ".join(parts)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A run of a grid, or one of a search, in its place in the order."""
+
+    dataset: str
+    spec: RunSpec
+    search: RunSpec | None = None
+
+
+def steps(entries: Sequence[Entry]) -> Iterator[Step]:
+    """The runs in order, each search before the first that needs it."""
+    searched: set[str] = set()
+    for entry in entries:
+        if entry.search is not None:
+            for spec in search_runs(entry.search):
+                if spec.id not in searched:
+                    searched.add(spec.id)
+                    yield Step(entry.dataset, spec)
+        yield Step(entry.dataset, entry.spec, entry.search)
+
+
+class Queue:
+    """Which run comes next. What is done is known by the runs' folders alone.
+
+    Args:
+        entries: the runs of a grid.
+        sources: the data sets by name.
+        runs: their folders.
+    """
+
+    def __init__(self, entries: Sequence[Entry], sources: Mapping[str, Source], runs: Runs) -> None:
+        self.steps = tuple(steps(entries))
+        self._sources, self._runs = sources, runs
+        self._waiting = [s for s in self.steps if not self.done(s)]
+        self._taken: set[str] = set()
+        self.failures: dict[str, str] = {}
+
+    def resolved(self, step: Step) -> RunSpec | None:
+        """The run with everything that was to be chosen, or None while the search is not done."""
+        if step.search is None:
+            return step.spec
+        if any(self._runs.result(spec) is None for spec in search_runs(step.search)):
+            return None
+        eps = choose_eps(step.search, self._sources[step.dataset], self._runs.out, self._found)
+        return replace(step.spec, eps=eps)
+
+    def done(self, step: Step) -> bool:
+        """Whether there is a result."""
+        spec = self.resolved(step)
+        return spec is not None and self._runs.result(spec) is not None
+
+    def waiting(self) -> list[Step]:
+        """What no worker has taken yet, in order."""
+        return list(self._waiting)
+
+    def take(self) -> Job | None:
+        """The first run that can be made now, or None; what was done meanwhile under another name falls out."""
+        for step in list(self._waiting):
+            spec = self.resolved(step)
+            if spec is None:
+                continue
+            self._waiting.remove(step)
+            if spec.id not in self._taken and self._runs.result(spec) is None:
+                self._taken.add(spec.id)
+                return Job(described(step.dataset, spec), step.dataset, spec, self._runs.home(spec))
+        return None
+
+    def ended(self, outcome: Outcome) -> Outcome:
+        """Take note of a run that has ended; a result that is none makes it a failure."""
+        if not outcome.error and self._runs.result(outcome.job.spec) is None:
+            outcome = replace(outcome, error="it ended without a result that can be read")
+        self._runs.ended(outcome)
+        if outcome.error:
+            self.failures[outcome.job.name] = outcome.error
+        return outcome
+
+    def _found(self, spec: RunSpec, _source: Source, _out: object) -> dict[str, object]:
+        result = self._runs.result(spec)
+        assert result is not None
+        return result
+
+
+def work_off(queue: Queue, engine: Engine, tell: Callable[[Progress | Outcome], object]) -> None:
+    """Make all runs of a queue, each as soon as it can be made and there is room."""
+    running = 0
+    with engine:
+        while True:
+            while running < engine.workers and (job := queue.take()):
+                engine.submit(job)
+                running += 1
+            if not running:
+                return
+            event = engine.wait()
+            if isinstance(event, Outcome):
+                running -= 1
+                event = queue.ended(event)
+            tell(event)
