@@ -12,7 +12,7 @@ from typing import Any
 
 from underdog.errors import InputError
 
-__all__ = ["check_versions", "joined", "own_cluster", "probe"]
+__all__ = ["check_versions", "first_line", "import_ray", "joined", "own_cluster", "probe"]
 
 #: Seconds for which an address may stay silent.
 PATIENCE = 5
@@ -46,13 +46,11 @@ def joined(address: str) -> Iterator[Ray]:
         except Exception as error:  # of many kinds: another version of Ray or Python, a token, no node on this machine
             ray.shutdown()
             raise InputError(
-                f"the Ray cluster at {address} cannot be joined ({_line(error)}): this machine has to be one of its "
+                f"the Ray cluster at {address} cannot be joined ({first_line(error)}): this machine has to be one of its "
                 f"nodes (ray start --address={address}), and where the cluster asks for a token, it is needed here too"
             ) from error
-    try:
+    with _silent(ray):
         yield ray
-    finally:
-        ray.shutdown()
 
 
 @contextmanager
@@ -73,7 +71,7 @@ def own_cluster(cpus: int, gpus: int | None, data: int) -> Iterator[Ray]:
         _environment(QUIET | LOOPBACK | {"TMPDIR": folder}),  # so that what a killed run leaves is removed as well
     ):
         ray = import_ray()
-        try:
+        with _silent(ray):
             ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -85,8 +83,6 @@ def own_cluster(cpus: int, gpus: int | None, data: int) -> Iterator[Ray]:
                 _temp_dir=folder,
             )
             yield ray
-        finally:
-            ray.shutdown()
 
 
 def import_ray() -> Ray:
@@ -132,7 +128,7 @@ def probe(address: str) -> None:
             answer = link.recv(9)
     except OSError as error:
         raise InputError(
-            f"no Ray cluster answers at {address} ({_line(error)}): is it running (ray start --head), and is this its "
+            f"no Ray cluster answers at {address} ({first_line(error)}): is it running (ray start --head), and is this its "
             "address? Without RAY_ADDRESS, runs are done on this machine"
         ) from error
     if answer[3:4] != HELLO[-6:-5]:
@@ -159,7 +155,7 @@ def check_versions(ray: Ray, message: Callable[[str], object]) -> None:
         try:
             there = ray.get(answer, timeout=START)
         except ray.exceptions.RayError as error:
-            message(f"Ray's node {name} does not answer: {_line(error)}")
+            message(f"Ray's node {name} does not answer: {first_line(error)}")
             continue
         if there["underdog"] != here["underdog"]:
             found = f"has underdog {there['underdog']}" if there["underdog"] else "cannot import underdog"
@@ -193,6 +189,18 @@ def _version_teller() -> Callable[[], dict[str, str]]:
 
 
 @contextmanager
+def _silent(ray: Ray) -> Iterator[None]:
+    """Ray prints on standard output what befalls its nodes, and has no public switch for it; at the end it is left."""
+    worker = ray._private.worker
+    before, worker._worker_logs_enabled = getattr(worker, "_worker_logs_enabled", True), False
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        worker._worker_logs_enabled = before
+
+
+@contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
     """Environment variables that Ray reads when it starts processes, and hands down to them."""
     before = {name: os.environ.get(name) for name in values}
@@ -207,6 +215,6 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what an error says."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

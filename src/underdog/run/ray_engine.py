@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import tempfile
 import threading
 import time
@@ -24,7 +25,7 @@ from underdog.errors import InputError, UnderdogError
 from underdog.run.engine import Job, Outcome, Progress, carry_out
 from underdog.run.execute import finished
 from underdog.run.files import write_atomic
-from underdog.run.ray_cluster import Ray, check_versions, joined, own_cluster, probe
+from underdog.run.ray_cluster import Ray, check_versions, first_line, joined, own_cluster, probe
 
 __all__ = ["RayEngine"]
 
@@ -85,7 +86,7 @@ class RayEngine:
         address: HOST:PORT of the cluster's head; None for a cluster of this machine alone, which ends with the engine.
         device: where the runs train, "cpu" or "cuda"; a run has a GPU of its own.
         threads: of each run, and so the CPUs that it is given.
-        workers: runs at a time on this machine alone; None for as many as it has cores.
+        workers: runs at a time, at most; None for as many as there is room for.
         message: told what is odd about the cluster.
 
     Raises:
@@ -103,15 +104,15 @@ class RayEngine:
     ) -> None:
         self._sources, self._address, self._device = sources, address, torch.device(device).type
         self._threads, self._message = threads, message
-        self._slots = workers or (os.cpu_count() or 1)
+        self._most = workers
         self._running: dict[Any, _Running] = {}
         self._data: dict[str, Any] = {}
         self._ray: Ray = None
 
     @property
     def workers(self) -> int:
-        """Runs that the cluster has room for, at least one; nodes may come and go."""
-        return max(1, self._room())
+        """Runs that the cluster has room for, at least one and at most as many as were asked for; nodes come and go."""
+        return max(1, min(self._room(), self._most or sys.maxsize))
 
     def _room(self) -> int:
         has = self._ray.cluster_resources()
@@ -137,7 +138,8 @@ class RayEngine:
         if self._address:
             return joined(self._address)
         size = sum(s.images.nbytes for source in self._sources.values() for s in _parts(source).values())
-        return own_cluster(self._slots * self._threads, None if self._device == "cuda" else 0, size)
+        cpus = (self._most or os.cpu_count() or 1) * self._threads
+        return own_cluster(cpus, None if self._device == "cuda" else 0, size)
 
     def _needs(self) -> str:
         cpus = f"{self._threads} CPU{'s' * (self._threads > 1)}"
@@ -191,17 +193,22 @@ class RayEngine:
         """What becomes of a run that could not say its last word: it begins again where its node is to blame."""
         running = self._running[task]
         if not self._node_lost(running.node, error):
-            return self._ended(task, f"its process on {self._address or 'this machine'} ended: {reason(error)}", str(error))
+            return self._ended(task, self._reason(error), str(error))
         if running.lost + 1 == NODES:
             return self._ended(task, f"{NODES} nodes were lost while they did it", str(error))
         del self._running[task]
         self._start(replace(running, node="", lost=running.lost + 1))
         return Progress(running.job, 0, running.total, "its node was lost: it begins again")
 
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, self._ray.exceptions.WorkerCrashedError):
+            return "its process died (by a segmentation fault, for instance, or because somebody ended it)"
+        return f"it could not be carried out: {first_line(getattr(error, 'cause', None) or error)}"
+
     def _node_lost(self, node: str, error: Exception) -> bool:
         """Whether a task broke because its node did."""
         lost = self._ray.exceptions
-        if isinstance(error, (lost.NodeDiedError, lost.ObjectLostError, lost.TaskUnschedulableError)):
+        if isinstance(error, (lost.NodeDiedError, lost.ObjectLostError)):
             return True
         return isinstance(error, lost.WorkerCrashedError) and not self._alive(node)
 
@@ -251,7 +258,8 @@ def _keep(job: Job, files: Files) -> str:
     try:
         if not finished(job.folder, job.spec):
             _write(job.folder, files)
-        (job.folder / "state.safetensors").unlink(missing_ok=True)
+        for name in ("state.safetensors", ".lock"):  # of a run that was interrupted here
+            (job.folder / name).unlink(missing_ok=True)
     except (UnderdogError, OSError) as error:
         return str(error)
     return ""
