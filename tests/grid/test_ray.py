@@ -23,7 +23,7 @@ from extras import needs
 import underdog as package
 from underdog.data.sources import Source, load_images
 from underdog.errors import InputError
-from underdog.run import ray_cluster
+from underdog.run import ray_cluster, ray_engine
 from underdog.run.engine import Job, Outcome, Progress
 from underdog.run.execute import Watcher, execute
 from underdog.run.ray_cluster import joined, probe
@@ -172,32 +172,44 @@ def test_node_killed(cluster: tuple[str, Node], tmp_path: Path) -> None:
         wait_until(lambda: ray.available_resources().get("CPU") == 1, "a run goes on after its engine was left")
 
 
-def test_cluster_of_our_own(tmp_path: Path) -> None:
-    """An interrupted run goes on from its last epoch, and nothing is left of the cluster."""
+def test_cluster_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state of an unfinished run travels both ways, and nothing is left of the cluster."""
     needs("ray")
     import ray  # noqa: PLC0415
 
-    one = job(tmp_path / "runs", 0)
-
-    def interrupt(record: object) -> None:
-        if (one.folder / "state.safetensors").exists():
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        execute(one.spec, DIGITS, one.out, watcher=Watcher(epoch=interrupt))
+    monkeypatch.setattr(ray_engine, "KEEP", 0)
+    begun, endless = job(tmp_path / "runs", 0), job(tmp_path / "runs", 1, epochs=10**6)
+    interrupt(begun)
     with RayEngine({"digits": DIGITS}, workers=1) as engine:
         address = ray.get_runtime_context().gcs_address
         probe(address)
         assert engine.workers == 1
-        engine.submit(one)
-        begin = engine.wait()
-        assert isinstance(begin, Progress)
-        assert begin.done > 0
-        assert not outcomes(engine, [one], [])[one].error
-    same_as_here([one], tmp_path / "here")
+        engine.submit(begun)
+        first = engine.wait()
+        assert isinstance(first, Progress)
+        assert first.done > 0
+        assert not outcomes(engine, [begun], [])[begun].error
+        engine.submit(endless)
+        wait_until(lambda: bool(engine.wait()) and (endless.folder / "state.safetensors").exists(), "no state came")
+    same_as_here([begun], tmp_path / "here")
     assert not ray.is_initialized()
     with pytest.raises(InputError, match="no Ray cluster answers"):
         probe(address)
+    assert interrupt(endless) > 0
+
+
+def interrupt(one: Job) -> int:
+    """Do a run here until it has saved its state; how many images it had shown before."""
+    shown: list[int] = []
+
+    def epoch(record: object) -> None:
+        if (one.folder / "state.safetensors").exists():
+            raise KeyboardInterrupt
+
+    watcher = Watcher(begin=lambda total, done: shown.append(done), epoch=epoch)
+    with pytest.raises(KeyboardInterrupt):
+        execute(one.spec, DIGITS, one.out, watcher=watcher)
+    return shown[0]
 
 
 @pytest.mark.parametrize("address", ["localhost", "ray://127.0.0.1:10001", ":6379", "127.0.0.1:0", "auto"])

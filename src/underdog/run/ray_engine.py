@@ -9,8 +9,8 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,10 @@ __all__ = ["RayEngine"]
 
 #: Nodes that a run may lose before it is given up: it may be what ends them.
 NODES = 3
+#: Seconds between two copies of an unfinished run's state to the one who submitted it, at least.
+KEEP = 60
+#: The files from which an unfinished run goes on.
+STATE = ("spec.json", "config.json", "epochs.jsonl", "state.safetensors")
 #: Parts of a source.
 PARTS = ("train", "val", "test")
 
@@ -44,6 +48,13 @@ class _Said:
     done: int
     total: int
     text: str
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a run's task sends now and then: the files from which it goes on elsewhere."""
+
+    files: Files
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ class RayEngine:
 
     Images travel once per data set, as bytes, through Ray's object store, where all processes of a machine share
     them; the files of a finished run come back as bytes and are written by this process alone, ``result.json`` last.
-    A run whose node is lost begins again elsewhere; one that ends its own process has failed.
+    A run whose node is lost goes on elsewhere from the state that was last sent; one that ends its own process has failed.
 
     Args:
         sources: the data sets by name.
@@ -163,7 +174,8 @@ class RayEngine:
         options = {"num_cpus": self._threads, "num_gpus": int(self._device == "cuda"), "max_retries": 0}
         work = self._ray.remote(_work).options(**options, name=running.job.spec.id)
         job = running.job
-        task = work.remote(job, _files(job.folder), self._data[job.dataset], self._device, self._threads)
+        left = _files(job.folder, STATE)
+        task = work.remote(job, left, self._data[job.dataset], self._device, self._threads, KEEP)
         self._running[task] = running
 
     def wait(self) -> Progress | Outcome:
@@ -181,6 +193,9 @@ class RayEngine:
             elif isinstance(said, _Said):
                 running.total = said.total
                 return Progress(running.job, said.done, said.total, said.text)
+            elif isinstance(said, _Kept):
+                with suppress(OSError):  # a help, and no more: where the disk is full, the result will say so
+                    _write(running.job.folder, said.files)
             else:
                 return self._ended(task, said.error or _keep(running.job, said.files), said.details)
 
@@ -190,7 +205,7 @@ class RayEngine:
         return Outcome(running.job, time.monotonic() - begin, error, details)
 
     def _broken(self, task: Any, error: Exception) -> Progress | Outcome:
-        """What becomes of a run that could not say its last word: it begins again where its node is to blame."""
+        """What becomes of a run that could not say its last word: it starts again where its node is to blame."""
         running = self._running[task]
         if not self._node_lost(running.node, error):
             return self._ended(task, self._reason(error), str(error))
@@ -198,7 +213,7 @@ class RayEngine:
             return self._ended(task, f"{NODES} nodes were lost while they did it", str(error))
         del self._running[task]
         self._start(replace(running, node="", lost=running.lost + 1))
-        return Progress(running.job, 0, running.total, "its node was lost: it begins again")
+        return Progress(running.job, 0, running.total, "its node was lost: it starts on another")
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, self._ray.exceptions.WorkerCrashedError):
@@ -224,7 +239,9 @@ class RayEngine:
         return False
 
 
-def _work(job: Job, files: Files, source: Mapping[str, Any], device: str, threads: int) -> Iterator[str | _Said | _End]:
+def _work(
+    job: Job, files: Files, source: Mapping[str, Any], device: str, threads: int, keep: float
+) -> Iterator[str | _Said | _Kept | _End]:
     """Do a job on the machine where this is called; yields its node, how it goes, and last its files."""
     import ray  # noqa: PLC0415  (an extra)
 
@@ -246,11 +263,16 @@ def _work(job: Job, files: Files, source: Mapping[str, Any], device: str, thread
 
         thread = threading.Thread(target=work)
         thread.start()
+        sent = time.monotonic()
         while (word := said.get()) is not None:
             yield word
+            if time.monotonic() - sent > keep and "state.safetensors" in (state := _files(here.folder, STATE)):
+                yield _Kept(state)
+                sent = time.monotonic()
         thread.join()
         error, details = end[0]
-        yield _End(error, details, {} if error else _files(here.folder))
+        names = [path.name for path in here.folder.glob("[!.]*")]
+        yield _End(error, details, {} if error else _files(here.folder, names))
 
 
 def _keep(job: Job, files: Files) -> str:
@@ -265,10 +287,9 @@ def _keep(job: Job, files: Files) -> str:
     return ""
 
 
-def _files(folder: Path) -> Files:
-    """The files of a run's folder, by name; none where there is no such folder."""
-    paths = folder.iterdir() if folder.is_dir() else []
-    return {path.name: path.read_bytes() for path in paths if path.is_file() and not path.name.startswith(".")}
+def _files(folder: Path, names: Iterable[str]) -> Files:
+    """Those files of a run's folder that are there, by name."""
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
 
 
 def _write(folder: Path, files: Files) -> None:
