@@ -31,7 +31,9 @@ def net(channels, classes, size):
 
 class Broken(ud.PaperNet):
     def forward(self, x):
-        raise ZeroDivisionError("no such number")
+        if self.training:
+            raise ZeroDivisionError("no such number")
+        return super().forward(x)
 """
 TINY = """\
 datasets:

@@ -110,7 +110,7 @@ def carry_out(
     try:
         execute(job.spec, source, job.out, device, _watcher(job, tell), data_seconds)
     except (UnderdogError, OSError) as error:
-        return str(error), ""
+        return str(error), traceback.format_exc() if error.__cause__ else ""
     except Exception as error:  # anybody's network may run here: it fails alone
         return f"{type(error).__name__}: {error}", traceback.format_exc()
     return "", ""

@@ -32,7 +32,7 @@ __all__ = ["LocalEngine"]
 #: over a second, when the first optimiser is made. A name that there is no longer is passed over.
 PRELOADED = ["underdog.run.local", "sklearn.neighbors", "torch._dynamo"]
 #: Characters of what a run that failed has said on its standard output and error.
-TAIL = 4000
+TAIL = 16_000
 
 
 @dataclass(frozen=True)
