@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from underdog.attack.fgsm import FGSM as FGSM
     from underdog.attack.random_sign import RandomSign as RandomSign
     from underdog.augment import Augment as Augment
+    from underdog.data.fetch import fetch_dataset as fetch_dataset
     from underdog.data.images import ImageSet as ImageSet, to_unit as to_unit
     from underdog.data.imbalance import (
         Imbalanced as Imbalanced,
@@ -101,6 +102,7 @@ _MODULES: dict[str, str] = {
     "attack.fgsm": "FGSM",
     "attack.random_sign": "RandomSign",
     "augment": "Augment",
+    "data.fetch": "fetch_dataset",
     "data.images": "ImageSet to_unit",
     "data.imbalance": "Imbalanced imbalance_ratio make_imbalance minority_share",
     "data.inspect": "inspect_images",

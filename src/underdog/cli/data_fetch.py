@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def _by_hand(name: str, own: KnownSet, folder: Path) -> Path:
     try:
         path = find_dataset(name, folder)
     except InputError as error:
-        say("\n".join(own.by_hand).format(folder=folder))
+        say("\n".join(own.by_hand).format(folder=shlex.quote(str(folder))))
         raise FetchError(
             f"{name} is not in {str(folder)!r}, and cannot be fetched: see above for what to do"
         ) from error

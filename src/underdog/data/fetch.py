@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
+import shlex
 import shutil
 import urllib.error
 import urllib.request
@@ -60,10 +61,17 @@ def fetch_dataset(
         InputError: an unknown name, a data set without a public address, a folder that cannot be made, a file that lies
             there and is not the one that is known, a name or link that leaves the folder, another download into it.
         FetchError: the server, the network or the disk refuses, or what came is not the file that is known.
+
+    >>> fetch_dataset("mnits", "data")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    underdog.errors.InputError: unknown data set 'mnits'; did you mean 'mnist' or 'mit67'? (known: ...)
     """
     own, folder = known_set(name, known), Path(to).expanduser()
     if not own.downloads:
-        raise InputError(f"{name} has no public address: {' '.join(own.by_hand).format(folder=folder)}")
+        raise InputError(
+            f"{name} has no public address: {' '.join(own.by_hand).format(folder=shlex.quote(str(folder)))}"
+        )
     for download in own.downloads:
         _check(download)
     with _alone(folder):
