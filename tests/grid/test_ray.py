@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from conftest import Ran
 from extras import needs
 
 import underdog as package
@@ -237,12 +238,17 @@ def test_somebody_else_there() -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with (
-            pytest.raises(InputError, match="is no Ray cluster"),
-            RayEngine({}, address_of(server)),
-        ):
-            pass
+        with pytest.raises(InputError, match="is no Ray cluster"):
+            probe(address_of(server))
         thread.join()
+
+
+def test_command_asks_before_it_reads(underdog: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("ray")
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    ran = underdog("grid paper --engine ray --data /nowhere")
+    assert (ran.code, ran.out) == (2, "")
+    assert "no Ray cluster answers at 127.0.0.1" in ran.err
 
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
