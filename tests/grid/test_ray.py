@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import Ran
 from extras import needs
 
 import underdog as package
+from conftest import Ran
 from underdog.data.sources import Source, load_images
 from underdog.errors import InputError
 from underdog.run import ray_cluster, ray_engine
