@@ -36,7 +36,6 @@ class Display:
         self._queue, self._runs, self._estimate, self._workers = queue, runs, estimate, workers
         self._running: dict[str, Progress] = {}
         self._places: dict[str, int] = {}
-        self._done = len(queue.steps) - len(queue.waiting())
         self._said = time.monotonic()
         self._bars: list[tqdm[None]] = []
 
@@ -45,7 +44,13 @@ class Display:
         if not off:
             rest = {"leave": False, "unit_scale": True, "unit": " images", "dynamic_ncols": True}
             self._bars = [
-                tqdm(total=len(self._queue.steps), initial=self._done, unit=" runs", leave=False, dynamic_ncols=True)
+                tqdm(
+                    total=len(self._queue.steps),
+                    initial=self._queue.settled(),
+                    unit=" runs",
+                    leave=False,
+                    dynamic_ncols=True,
+                )
             ]
             self._bars += [tqdm(position=n + 1, total=1, **rest) for n in range(self._workers)]
         return self
@@ -96,7 +101,6 @@ class Display:
         run = outcome.job.spec.id
         self._running.pop(run, None)
         place = self._places.pop(run, None)
-        self._done += 1
         result = None if outcome.error else self._runs.result(outcome.job.spec)
         if result is not None:
             self._estimate.learn(outcome.job.spec, result)
@@ -104,9 +108,9 @@ class Display:
             text = f"macro-F1 {scores['macro_f1']:.4f} on {part} images, {duration(outcome.seconds)}"
         else:
             text = f"failed: {outcome.error}"
-        self._say(f"[{self._done}/{len(self._queue.steps)}] {outcome.job.name}: {text}; {self.left()}")
+        self._say(f"[{self._queue.settled()}/{len(self._queue.steps)}] {outcome.job.name}: {text}; {self.left()}")
         if self._bars:
-            self._bars[0].update()
+            self._bars[0].update(self._queue.settled() - self._bars[0].n)
         if place is not None:
             self._bars[place].reset(total=1)
             self._bars[place].set_description("", refresh=False)

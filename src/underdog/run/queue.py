@@ -71,6 +71,7 @@ class Queue:
         self._sources, self._runs = sources, runs
         self._waiting = [s for s in self.steps if not self.done(s)]
         self._taken: set[str] = set()
+        self._running: set[str] = set()
         self.failures: dict[str, str] = {}
 
     def resolved(self, step: Step) -> RunSpec | None:
@@ -91,6 +92,10 @@ class Queue:
         """What no worker has taken yet, in order."""
         return list(self._waiting)
 
+    def settled(self) -> int:
+        """How many runs are done, or have failed."""
+        return len(self.steps) - len(self._waiting) - len(self._running)
+
     def take(self) -> Job | None:
         """The first run that can be made now, or None; what was done meanwhile under another name falls out."""
         for step in list(self._waiting):
@@ -100,11 +105,13 @@ class Queue:
             self._waiting.remove(step)
             if spec.id not in self._taken and self._runs.result(spec) is None:
                 self._taken.add(spec.id)
+                self._running.add(spec.id)
                 return Job(described(step.dataset, spec), step.dataset, spec, self._runs.home(spec))
         return None
 
     def ended(self, outcome: Outcome) -> Outcome:
         """Take note of a run that has ended; a result that is none makes it a failure."""
+        self._running.discard(outcome.job.spec.id)
         if not outcome.error and self._runs.result(outcome.job.spec) is None:
             outcome = replace(outcome, error="it ended without a result that can be read")
         self._runs.ended(outcome)
