@@ -28,7 +28,7 @@ from underdog.errors import InputError, unknown
 from underdog.names import ALTERING, DEVICES, METHODS, TARGET_PRECISION
 from underdog.ranks import ALONE, Ranks
 from underdog.report.summary import eps_text
-from underdog.report.tables import text_table
+from underdog.report.tables import ASCII, text_table
 from underdog.report.terminal import aligned, printable
 from underdog.run.compare import comparison, plan
 from underdog.run.execute import execute, finished, split_of
@@ -267,14 +267,29 @@ def demo(options: Options) -> None:
 def report(options: Options) -> None:
     if options.target_precision is not None:
         check_target(options.target_precision)
-    writable(options.output)
+    output = options.output or (None if options.tables else Path("report.html"))
+    if output is not None:
+        writable(output)
     folders = sorted(path.parent for path in options.runs.glob("*/result.json"))
     if (options.runs / "result.json").exists():
         folders = [options.runs]
     if not folders:
         raise InputError(f"{options.runs} has no finished run (a folder with result.json)")
-    if decisions := page(folders, options.output, options.target_precision):
+    if options.tables is not None:
+        tables(folders, options.runs, options.tables)
+    if output is not None and (decisions := page(folders, output, options.target_precision)):
         say("\n" + decisions)
+
+
+def tables(folders: Sequence[Path], runs: Path, output: Path) -> None:
+    """Write a grid's tables, and say what they say."""
+    from underdog.report import write_tables  # noqa: PLC0415  (matplotlib takes a while to import)
+
+    if output.exists() and not output.is_dir():
+        raise InputError(f"--tables {output} must be a folder, and is a file")
+    for title, sentences in write_tables(folders, runs, output).items():
+        say("\n  ".join(printable(text).translate(ASCII) for text in (f"{title}:", *sentences)) + "\n")
+    say(f"tables: {output / 'tables.html'}")
 
 
 def page(folders: Sequence[Path], output: Path, target: float | None = None) -> str:

@@ -151,9 +151,12 @@ def _report(commands: Commands) -> None:
     """The arguments of the command."""
     command = commands.add_parser(
         "report",
-        help="a page on runs that are finished",
-        description="Write one self-contained HTML page on the finished runs in a folder.",
-        epilog="examples:\n  underdog report runs/ -o report.html\n  underdog report runs/ --target-precision 0.9",
+        help="a page, or tables, on runs that are finished",
+        description="Write one self-contained HTML page on the finished runs in a folder; or, with --tables, the tables of a grid: "
+        "scores, wins and paired differences over data sets and methods, beside the paper's figures, as HTML, Markdown, CSV and "
+        "LaTeX.",
+        epilog="examples:\n  underdog report runs/ -o report.html\n  underdog report runs/ --target-precision 0.9\n"
+        "  underdog report runs/ --tables tables/",
     )
     command.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
     command.add_argument(
@@ -161,13 +164,9 @@ def _report(commands: Commands) -> None:
         help=f"thresholds and recalls at this precision, in (0, 1] (default: that of the runs, or {TARGET_PRECISION})",
     )  # fmt: skip
     command.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("report.html"),
-        metavar="FILE",
-        help="page to write (default: report.html)",
+        "--tables", type=Path, metavar="DIR", help="folder for tables; the page is then written only if -o asks for it"
     )
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="page to write (default: report.html)")
 
 
 def _target(command: argparse.ArgumentParser) -> None:
