@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -27,7 +28,7 @@ from underdog.errors import InputError
 from underdog.run import ray_cluster, ray_engine
 from underdog.run.engine import Job, Outcome, Progress
 from underdog.run.execute import Watcher, execute
-from underdog.run.ray_cluster import joined, probe
+from underdog.run.ray_cluster import _version_teller, check_versions, joined, probe
 from underdog.run.ray_engine import RayEngine
 from underdog.run.spec import RunSpec
 
@@ -249,6 +250,41 @@ def test_command_asks_before_it_reads(underdog: Callable[..., Ran], monkeypatch:
     ran = underdog("grid paper --engine ray --data /nowhere")
     assert (ran.code, ran.out) == (2, "")
     assert "no Ray cluster answers at 127.0.0.1" in ran.err
+
+
+def test_versions_of_the_nodes() -> None:
+    """What every node answers is compared with what this process would."""
+    here = _version_teller()()
+    answer: dict[str, str] = dict(here)
+    task = SimpleNamespace(options=lambda **options: SimpleNamespace(remote=lambda: answer))
+    scheduling = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda node, soft: node)
+    ray = SimpleNamespace(
+        nodes=lambda: [{"Alive": True, "Resources": {"CPU": 1}, "NodeID": "a", "NodeManagerAddress": "10.0.0.7"}],
+        util=SimpleNamespace(scheduling_strategies=scheduling),
+        remote=lambda function: task,
+        get=lambda told, timeout: told,
+        exceptions=SimpleNamespace(RayError=OSError),
+    )
+    notes: list[str] = []
+    check_versions(ray, notes.append)
+    assert not notes
+    answer["torch"] = "1.0"
+    check_versions(ray, notes.append)
+    assert [n for n in notes if "10.0.0.7" in n and f"torch 1.0 (here {here['torch']})" in n] == notes != []
+    answer["underdog"] = ""
+    with pytest.raises(InputError, match=r"10\.0\.0\.7 cannot import underdog"):
+        check_versions(ray, notes.append)
+
+
+def test_versions_are_told_without_underdog() -> None:
+    """The function reaches a node that lacks it."""
+    needs("ray")
+    from ray import cloudpickle  # noqa: PLC0415
+
+    code = "import pickle, sys, ray.cloudpickle; sys.modules['underdog'] = None; print(pickle.load(sys.stdin.buffer)())"
+    function = cloudpickle.dumps(_version_teller())
+    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", code], input=function, capture_output=True, check=True)
+    assert b"'underdog': ''" in ran.stdout
 
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
