@@ -15,6 +15,7 @@ from underdog.cli.image_options import add_images
 from underdog.cli.machine_options import add_machine
 from underdog.cli.predict import add_predict
 from underdog.cli.training_options import add_training
+from underdog.cli.tune import add_tune
 from underdog.cli.values import names, number, whole
 from underdog.names import METHODS, TARGET_PRECISION
 
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    for add in (_demo, _train, _compare, add_grid, _report, add_data, add_predict, add_export):
+    for add in (_demo, _train, _compare, add_grid, add_tune, _report, add_data, add_predict, add_export):
         add(commands)
     return root
 
