@@ -84,6 +84,7 @@ def cluster(short: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str,
     (short / "crash.py").write_text(CRASH)
     paths = [str(short), str(Path(package.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    monkeypatch.setenv("TMPDIR", str(short))  # where runs that are killed leave their folders
     # Ray takes 127.0.0.1 for the machine's address in its network; the others of the loopback it leaves as they are.
     address = f"127.0.0.2:{free_port()}"
     nodes = []
