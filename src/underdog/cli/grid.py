@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from underdog.run.grid import DataBlock, Entry, Grid
     from underdog.run.queue import Queue
 
+    Make = Callable[[Mapping[str, Source]], Engine]
+
 __all__ = ["add_grid", "grid"]
 
 #: Grids that come with underdog (``run/grids``); known here before YAML is imported.
@@ -64,7 +66,10 @@ def add_grid(commands: Commands) -> None:
     cache_arguments(command.add_argument_group("cache"))
     machine = command.add_argument_group("machine")
     machine.add_argument(
-        "--engine", choices=tuple(ENGINES), default="local", help="what makes the runs (default: local, this machine)"
+        "--engine",
+        choices=tuple(ENGINES),
+        default="local",
+        help="what makes the runs: this machine, or the Ray cluster at RAY_ADDRESS (default: local)",
     )
     machine.add_argument(
         "--workers", type=whole, metavar="N", help="runs at once (default: one for each GPU, or else as many as cores allow)"
@@ -100,16 +105,18 @@ def grid(options: argparse.Namespace) -> None:
     from underdog.run.queue import Queue  # noqa: PLC0415
 
     chosen, blocks, names = *_wanted(options), _devices(options)
+    make = None if options.dry_run else ENGINES[options.engine](names, options)
     torch.set_num_threads(options.threads)  # what is timed here is to take as long as in the runs
     say(introduction(chosen))
     sources = {block.name: _read(block, options) for block in blocks}
     found = _entries(chosen, {name: s.fingerprint for name, s in sources.items()}, options)
-    estimate = Estimate({s.fingerprint: s for s in sources.values()}, names[0])
+    here = names[0] if names[0] == "cpu" or torch.cuda.is_available() else "cpu"  # its runs may be made elsewhere
+    estimate = Estimate({s.fingerprint: s for s in sources.values()}, here)
     for entry in found:  # what the data do not allow shows here
         for spec in [entry.spec, *([entry.search.spec] if entry.search else ())]:
             estimate.split(spec)
     runs = Runs(options.out, run_of, not options.dry_run, lambda text: say(f"note: {printable(text)}"))
-    if options.dry_run:
+    if make is None:
         for note in changes(record_data(options.out, chosen, sources, write=False), runs):
             say(note)
         say(listing(Queue(found, runs), runs, estimate, len(names)))
@@ -118,7 +125,7 @@ def grid(options: argparse.Namespace) -> None:
         for note in changes(record_data(options.out, chosen, sources, write=True), runs):
             say(note)
         queue = Queue(found, runs)
-        _work(queue, runs, estimate, ENGINES[options.engine](sources, names, options))
+        _work(queue, runs, estimate, make(sources))
 
 
 def _work(queue: Queue, runs: Runs, estimate: Estimate, engine: Engine) -> None:
@@ -128,9 +135,10 @@ def _work(queue: Queue, runs: Runs, estimate: Estimate, engine: Engine) -> None:
     from underdog.cli.grid_text import failures, state, summary  # noqa: PLC0415
     from underdog.run.queue import work_off  # noqa: PLC0415
 
-    say(state(queue, runs, estimate, engine.workers))
-    with Display(queue, runs, estimate, engine.workers) as display:
-        work_off(queue, engine, display.tell)
+    with engine:
+        say(state(queue, runs, estimate, engine.workers))
+        with Display(queue, runs, estimate, engine.workers) as display:
+            work_off(queue, engine, display.tell)
     say("\n" + summary(queue, runs))
     if text := failures(queue):
         say("\n" + text)
@@ -168,6 +176,8 @@ def _devices(options: argparse.Namespace) -> list[str]:
     for name in ("workers", "threads"):
         if getattr(options, name) is not None:
             check_positive(name, getattr(options, name), whole=True)
+    if (options.engine, options.device) == ("ray", "cuda"):  # the cluster may have GPUs where this machine has none
+        return ["cuda"] * (options.workers or torch.cuda.device_count() or 1)
     name = device(options.device)
     places = [f"cuda:{n}" for n in range(torch.cuda.device_count())] if name == "cuda" else [name]
     room = max(1, cores() // options.threads) if name == "cpu" else len(places)
@@ -199,12 +209,32 @@ def _read(block: DataBlock, options: argparse.Namespace) -> Source:
     return source
 
 
-def _local(sources: Mapping[str, Source], names: Sequence[str], options: argparse.Namespace) -> Engine:
+def _local(names: Sequence[str], options: argparse.Namespace) -> Make:
     """Runs on this machine."""
     from underdog.run.local import LocalEngine  # noqa: PLC0415
 
-    return LocalEngine(sources, options.out / ".grid-images", names, options.threads)
+    return lambda sources: LocalEngine(sources, options.out / ".grid-images", names, options.threads)
 
 
-#: What makes runs, by name: from the data sets, the workers' devices and the options to an engine.
-ENGINES: dict[str, Callable[[Mapping[str, Source], Sequence[str], argparse.Namespace], Engine]] = {"local": _local}
+def _ray(names: Sequence[str], options: argparse.Namespace) -> Make:
+    """Runs on the cluster at RAY_ADDRESS, or on one of this machine alone."""
+    from underdog.cli.commands import say  # noqa: PLC0415
+    from underdog.report.terminal import printable  # noqa: PLC0415
+    from underdog.run.ray_cluster import import_ray, probe  # noqa: PLC0415
+    from underdog.run.ray_engine import RayEngine  # noqa: PLC0415
+
+    import_ray()
+    address = os.environ.get("RAY_ADDRESS")
+    address = None if address in ("", "local") else address  # as Ray reads it
+    if address:
+        probe(address)
+    workers = options.workers if address else len(names)
+
+    def tell(text: str) -> None:
+        say(f"note: {printable(text)}")
+
+    return lambda sources: RayEngine(sources, address, names[0], options.threads, workers, tell)
+
+
+#: What makes runs, by name: from the workers' devices and the options, which are checked at once, to what makes an engine.
+ENGINES: dict[str, Callable[[Sequence[str], argparse.Namespace], Make]] = {"local": _local, "ray": _ray}

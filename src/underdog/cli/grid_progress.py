@@ -110,7 +110,8 @@ class Display:
             text = f"failed: {outcome.error}"
         self._say(f"[{self._queue.settled()}/{len(self._queue.steps)}] {outcome.job.name}: {text}; {self.left()}")
         if self._bars:
-            self._bars[0].update(self._queue.settled() - self._bars[0].n)
+            self._bars[0].n = self._queue.settled()
+            self._bars[0].refresh()  # also when two runs end at once
         if place is not None:
             self._bars[place].reset(total=1)
             self._bars[place].set_description("", refresh=False)

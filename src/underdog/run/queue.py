@@ -136,17 +136,16 @@ class Queue:
 
 
 def work_off(queue: Queue, engine: Engine, tell: Callable[[Progress | Outcome], object]) -> None:
-    """Make all runs of a queue, each as soon as it can be made and there is room."""
+    """Make all runs of a queue, each as soon as it can be made and there is room; the engine's block is entered."""
     running = 0
-    with engine:
-        while True:
-            while running < engine.workers and (job := queue.take()):
-                engine.submit(job)
-                running += 1
-            if not running:
-                return
-            event = engine.wait()
-            if isinstance(event, Outcome):
-                running -= 1
-                event = queue.ended(event)
-            tell(event)
+    while True:
+        while running < engine.workers and (job := queue.take()):
+            engine.submit(job)
+            running += 1
+        if not running:
+            return
+        event = engine.wait()
+        if isinstance(event, Outcome):
+            running -= 1
+            event = queue.ended(event)
+        tell(event)
