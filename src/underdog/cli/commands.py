@@ -20,6 +20,7 @@ from underdog.cli.export import export
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.predict import predict
 from underdog.cli.progress import bar, duration, watching
+from underdog.data.memory import image_memory
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
 from underdog.decision.rule import check_target
@@ -70,14 +71,24 @@ def reading_of(options: Options) -> Reading:
     )
 
 
-def read(options: Options) -> tuple[Source, float]:
+def read(options: Options, on: str, processes: int = 1) -> tuple[Source, float]:
     """The source that the options name, and the seconds it took to read."""
     begin = time.perf_counter()
     with bar(f"reading {options.source}", None, " images") as shown:
-        source = load_images(options.source, reading_of(options), shown.update, chosen_cache(options))
+        cache, memory = chosen_cache(options), room(on, processes)
+        source = load_images(options.source, reading_of(options), shown.update, cache, memory)
     for note in source.notes:
         say(f"note: {printable(note)}")
     return source, time.perf_counter() - begin
+
+
+def room(on: str, processes: int) -> int | None:
+    """Bytes that images may take in each of so many processes, and on their GPUs half of what is free."""
+    host = image_memory(processes)
+    if not on.startswith("cuda"):
+        return host
+    free = torch.cuda.mem_get_info(on)[0] // 2
+    return free if host is None else min(host, free)
 
 
 def spec_of(options: Options, method: str, data: str) -> RunSpec:
@@ -175,7 +186,7 @@ def train(options: Options, ranks: Ranks = ALONE) -> None:
     if ranks.world < len(names):
         on_all(train, options, names)  # whose processes come here again
         return
-    source, seconds = read(options)
+    source, seconds = read(options, on, ranks.world)
     run = partial(one, on=on, seconds=seconds, target=options.target_precision, ranks=ranks)
     spec = replace(early, data=source.fingerprint)
     for note in split_of(spec, source).notes:
@@ -207,7 +218,7 @@ def compare(options: Options) -> None:
     options.fold = None if options.folds is None else 0  # of the first run; the others get theirs
     early = spec_of(options, "aos" if "aos" in altering else (altering or options.methods)[0], "")
     writable(options.output)
-    source, seconds = read(options)
+    source, seconds = read(options, on)
     base = replace(early, data=source.fingerprint)
     run_all(
         base,
