@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -75,10 +76,19 @@ def _pixels(file: Path, about: dict[str, Any], memory: int | None) -> npt.NDArra
         if memory is not None and size > memory:
             return PixelFile.open(file)
         if size > MAPPED:
-            return np.lib.format.open_memmap(file, mode="c")  # copy on write: torch wants memory that can be written to
+            return _mapped(file)
         data.seek(0)
         array: npt.NDArray[np.uint8] = np.lib.format.read_array(data, allow_pickle=False)
         return array
+
+
+def _mapped(file: Path) -> npt.NDArray[np.uint8]:
+    try:
+        return np.lib.format.open_memmap(file, mode="c")  # copy on write: torch wants memory that can be written to
+    except OSError as error:
+        if error.errno == errno.ENOMEM:  # no damage
+            raise MemoryError(f"{file} does not fit into memory") from error
+        raise
 
 
 def _stamp(file: Path) -> list[int]:

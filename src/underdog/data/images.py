@@ -31,7 +31,7 @@ def to_unit(images: Tensor) -> Tensor:
     >>> to_unit(torch.tensor([0, 51, 255], dtype=torch.uint8))
     tensor([0.0000, 0.2000, 1.0000])
     """
-    return images.to(torch.float32) / torch.full((), 255.0, device=images.device)
+    return images.to(torch.float32, copy=True).div_(torch.full((), 255.0, device=images.device))
 
 
 @dataclass(frozen=True, eq=False)

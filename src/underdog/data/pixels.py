@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -120,7 +121,7 @@ class PixelFile:
         read, size = torch.empty((len(rows), *self.image), dtype=torch.uint8), math.prod(self.image)
         into = memoryview(read.numpy().reshape(-1))  # type: ignore[arg-type]
         begins = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # images that lie side by side are read at once
-        for a, b in zip(begins, [*begins[1:], len(rows)], strict=True):
+        for a, b in pairwise([*begins, len(rows)]):
             self.file.read(into[a * size : b * size], self.offset + int(rows[a]) * size)
         return read.to(self.device)
 

@@ -14,7 +14,7 @@ __all__ = ["Normalize", "behind", "normalized"]
 
 #: Images converted at a time while the statistics are taken, and their values, at most: sums of other chunks may differ
 #: in their last digits.
-CHUNK, VALUES = 1024, 1024 * 160 * 160 * 3
+CHUNK, VALUES = 1024, 1024 * 64 * 64 * 3
 
 
 class Normalize(nn.Module):
