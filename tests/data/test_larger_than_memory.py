@@ -25,11 +25,12 @@ from underdog.data.memory import available_memory
 from underdog.data.pixels import PixelFile, ahead, in_parts
 from underdog.data.rows import FileRows
 from underdog.names import ALTERING, METHODS
+from underdog.ranks import Ranks
 from underdog.resample import smote
 from underdog.run.execute import execute
 from underdog.run.spec import RunSpec
 
-#: Of no image fits into it.
+#: No image fits into it.
 NOTHING = 0
 
 
@@ -88,6 +89,15 @@ def test_folds_groups_augmentation_and_an_induced_imbalance_are_the_same_too(
         execute(spec, source, tmp_path / name)
         runs.append(told(tmp_path / name / spec.id))
     assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_ranks_have_the_same_shares_of_synthetic_and_other_batches(rank: int, photos: Path, cache: Path) -> None:
+    epochs = [ud.Epoch.of(ud.load_images(photos, cache=cache, memory=m).train) for m in (None, NOTHING)]
+    epochs = [ud.SMOTE().start(epoch, ud.RandomStreams(0)) for epoch in epochs]
+    shown = [list(epoch.batches(7, np.random.default_rng(0), Ranks(rank, 2))) for epoch in epochs]
+    assert len(shown[0]) == len(shown[1]) == -(-120 // 7)
+    assert all(torch.equal(a.x, b.x) and torch.equal(a.y, b.y) for a, b in zip(*shown, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])

@@ -71,7 +71,7 @@ def reading_of(options: Options) -> Reading:
     )
 
 
-def read(options: Options, on: str, processes: int = 1) -> tuple[Source, float]:
+def read(options: Options, on: str = "cpu", processes: int = 1) -> tuple[Source, float]:
     """The source that the options name, and the seconds it took to read."""
     begin = time.perf_counter()
     with bar(f"reading {options.source}", None, " images") as shown:
