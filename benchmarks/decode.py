@@ -54,9 +54,8 @@ def bare_pool(members: list[Member]) -> npt.NDArray[np.uint8]:
 
 
 def decoding(members: list[Member], pairs: int) -> list[Comparison]:
-    assert (
-        np.moveaxis(decode(members[:100], READING, quiet).pixels, 1, 3) == bare_pool(sorted_by_path(members[:100]))
-    ).all()
+    some = np.asarray(decode(members[:100], READING, quiet).pixels)
+    assert (np.moveaxis(some, 1, 3) == bare_pool(sorted_by_path(members[:100]))).all()
     sides = partial(decode, members, READING, quiet), partial(bare_pool, members)
     name = f"{len(members)} JPEGs decoded by {workers()} threads against a bare pool"
     per = 1e-6 * len(members)

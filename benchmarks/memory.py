@@ -58,7 +58,7 @@ def of_underdog(resampler: Resampler) -> Case:
 def of_imblearn(sampler: over_sampling.RandomOverSampler | over_sampling.SMOTE, dtype: type) -> Case:
     def case(images: ImageSet) -> Result:
         begin = time.process_time()
-        flat: Any = images.images.flatten(1).numpy().astype(dtype, copy=False)
+        flat: Any = images.images[:].flatten(1).numpy().astype(dtype, copy=False)
         x, y = sampler.fit_resample(flat, images.labels.numpy())
         seconds = time.process_time() - begin
         for rows in torch.split(torch.from_numpy(np.random.default_rng(0).permutation(len(y))), BATCH):

@@ -41,7 +41,7 @@ def against_bare(name: str, shape: tuple[int, int, int], pairs: int) -> Comparis
     train, val = random_images([BATCH] * 10, shape), random_images([1] * 10, shape)
     torch.manual_seed(0)
     model = normalized(PaperNet(shape[0], 10, shape[1:]), train.images)
-    floor = bare(copy.deepcopy(model), train.images, train.labels, lr=1e-4)
+    floor = bare(copy.deepcopy(model), train.images[:], train.labels, lr=1e-4)
     training = Training(model, Method(), Split(train, val, None), Hyperparameters(epochs=10**6, lr=1e-4, batch=BATCH))
     per = len(train) * 1e-6
     return compare(name, training.advance, floor, target=1.05, per=per, unit="us/image", pairs=pairs)

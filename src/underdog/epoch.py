@@ -14,6 +14,7 @@ from torch import Tensor
 
 from underdog.data.images import ImageSet, to_unit
 from underdog.data.imbalance import minority_by_count
+from underdog.data.pixels import PixelFile, Pixels, ahead
 from underdog.ranks import ALONE, Ranks
 
 __all__ = ["Altered", "AlteredPixels", "AlteredSigns", "Batch", "Epoch", "pack_signs", "unpack_signs"]
@@ -142,12 +143,12 @@ class Batch(NamedTuple):
 class Epoch:
     """What one epoch of training shows the network: a value that resamplers map to other values.
 
-    Rows are numbered images first, then synthetic images, then altered ones. Pixels stay on the
-    training device in their stored type and are never copied; everything that says which row is
-    shown, of which class and from where, is small and on the CPU, where random choices are made.
+    Rows are numbered images first, then synthetic images, then altered ones. Pixels stay on the training
+    device (or on disk, where they do not fit) in their stored type and are never copied; everything that says
+    which row is shown, of which class and from where, is small and on the CPU, where random choices are made.
 
     Attributes:
-        images: (M, C, H, W) uint8, the original images.
+        images: (M, C, H, W) uint8, the original images, a tensor or a ``PixelFile``.
         synthetic: (P, C, H, W) uint8, images that have several parents or none, such as SMOTE's.
         altered: A altered versions of earlier rows, or None.
         labels: (M + P + A,) the class of every row.
@@ -159,7 +160,7 @@ class Epoch:
         notes: remarks of the resamplers for the result, such as a parameter that had to be lowered.
     """
 
-    images: Tensor
+    images: Pixels
     synthetic: Tensor
     altered: Altered | None
     labels: Indices
@@ -243,15 +244,15 @@ class Epoch:
     def _pixels(self, rows: Tensor) -> Tensor:
         if not len(self.synthetic):
             return self.images[rows]
-        m = len(self.images)
-        own = (rows < m).view(-1, 1, 1, 1)
-        return torch.where(own, self.images[rows.clamp(max=m - 1)], self.synthetic[(rows - m).clamp(min=0)])
+        m, device = len(self.images), self.images.device
+        own = (rows < m).view(-1, 1, 1, 1).to(device)
+        return torch.where(own, self.images[rows.clamp(max=m - 1)], self.synthetic[(rows - m).clamp(min=0).to(device)])
 
     def _show(self, origin: Tensor, rows: Tensor) -> Tensor:
         x = self._unit(origin)
         if self.altered is None:
             return x
-        number = rows - self.originals
+        number = (rows - self.originals).to(x.device)
         # A mask instead of a boolean index: the latter would wait for the device in every batch.
         return torch.where((number >= 0).view(-1, 1, 1, 1), self.altered.show(x, number.clamp(min=0)), x)
 
@@ -264,13 +265,19 @@ class Epoch:
         """All examples in random order, ``size`` at a time; the last batch may be smaller.
 
         Of several ranks each gets its share of every batch, which is empty where a batch has fewer examples than that.
+        Images that are on disk are read ahead by a thread.
         """
         rows = self.index[rng.permutation(len(self.index))]
-        # All the numbers an epoch needs cross to the device once, before the first batch.
-        numbers = torch.from_numpy(np.stack([self.origin[rows], rows, self.labels[rows]])).to(self.images.device)
-        for part in torch.split(numbers, size, dim=1):
-            origin, row, y = part[:, ranks.rank :: ranks.world].unbind()
-            yield Batch(self._show(origin, row), y)
+        numbers = torch.from_numpy(np.stack([self.origin[rows], rows, self.labels[rows]]))
+        on_disk = isinstance(self.images, PixelFile)
+        if not on_disk:  # all the numbers an epoch needs cross to the device once, before the first batch
+            numbers = numbers.to(self.images.device)
+        shown = (self._batch(part[:, ranks.rank :: ranks.world]) for part in torch.split(numbers, size, dim=1))
+        yield from ahead(shown) if on_disk else shown
+
+    def _batch(self, numbers: Tensor) -> Batch:
+        origin, row, y = numbers.unbind()
+        return Batch(self._show(origin, row), y.to(self.images.device))
 
     @cached_property
     def shown(self) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from underdog.data.images import ImageSet, to_unit
+from underdog.data.pixels import at_a_time, in_parts
 from underdog.data.split import Split
 from underdog.distributed import DistributedLearner
 from underdog.epoch import Batch, Epoch
@@ -28,8 +29,8 @@ from underdog.rng import RandomStreams
 
 __all__ = ["EpochRecord", "Evaluation", "History", "Training", "evaluate", "fit", "iter_epochs"]
 
-#: Images per batch where no gradient is needed.
-EVALUATION_BATCH = 512
+#: Images per batch where no gradient is needed, and their values, at most: as many as 64x64 pixels of three colours have.
+EVALUATION_BATCH, EVALUATION_VALUES = 512, 512 * 64 * 64 * 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +109,11 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
     >>> evaluate(learner, ud.load_images("digits").train).logits.shape
     (1797, 10)
     """
-    parts, ranks = torch.split(images.images, EVALUATION_BATCH), learner.ranks
-    own = parts[ranks.rank :: ranks.world]
+    ranks, size = learner.ranks, at_a_time(images.images, EVALUATION_BATCH, EVALUATION_VALUES)
+    own = in_parts(images.images, size, ranks.rank, ranks.world)
     answers = ranks.gathered([learner.logits(to_unit(part.to(learner.device))).cpu() for part in own])
-    logits = torch.cat([answers[n % ranks.world][n // ranks.world] for n in range(len(parts))])
+    parts = range(-(-len(images) // size))
+    logits = torch.cat([answers[n % ranks.world][n // ranks.world] for n in parts])
     if not logits.isfinite().all():
         raise TrainingError("the network's answers are no longer finite numbers")
     predicted = logits.argmax(1).numpy()

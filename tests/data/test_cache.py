@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -293,10 +294,13 @@ decode.decode_image = slow
 """
 SHOW = "print(ud.load_images(sys.argv[1], cache=Path(sys.argv[2])).fingerprint)\n"
 KILL = """
-def killed(folder, decoded, source):
-    (folder / "pixels.npy").write_bytes(b"half")
-    os.kill(os.getpid(), 9)
-entries._fill = killed
+put, images = entries.FileRows.put, []
+def killed(rows, place, image):
+    put(rows, place, image)
+    images.append(image)
+    if len(images) == 4:
+        os.kill(os.getpid(), 9)
+entries.FileRows.put = killed
 """
 
 
@@ -324,15 +328,17 @@ def test_a_process_that_is_killed_leaves_nothing_that_is_taken_for_an_entry(
 # Disks
 
 
-@pytest.mark.parametrize("step", ["save", "fsync"])
+@pytest.mark.parametrize("step", ["disk_usage", "fsync"])
 def test_a_full_disk_is_noted_and_the_images_come_all_the_same(
     step: str, cache: Path, photos: Path, monkeypatch: Any
 ) -> None:
     def full(*given: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(*((np, "save") if step == "save" else (os, "fsync")), full)
-    source = ud.load_images(photos, cache=cache)
+    monkeypatch.setattr(os if step == "fsync" else shutil, step, full)
+    seen: list[int] = []
+    source = ud.load_images(photos, progress=seen.append, cache=cache)
+    assert sum(seen) == 7
     assert source.notes == (f"the images could not be kept in the cache {str(cache)!r}: No space left on device",)
     assert source.fingerprint == ud.load_images(photos).fingerprint
     assert [p.name for p in (cache / "images").iterdir() if p.is_dir()] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from underdog.data.images import ImageSet
+from underdog.data.pixels import PixelFile
 from underdog.data.prepare import prepare
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
@@ -37,6 +39,17 @@ def test_a_mapped_source_is_the_source(tmp_path: Path) -> None:
     assert mapped.test is not None
     assert mapped.test.names.tolist() == ["日0.png", "日1.png", "日2.png", "日3.png"]
     assert mapped.train.minority == {1}
+
+
+def test_images_that_stay_on_disk_are_mapped_so(tmp_path: Path) -> None:
+    whole = source()
+    pixels = tmp_path / "pixels.npy"
+    np.save(pixels, whole.train.images.numpy())
+    rows = np.array([5, 2, 7])
+    filed = replace(whole, train=replace(whole.train, images=PixelFile.open(pixels)).select(rows))
+    mapped = map_source(save_source(filed, tmp_path / "toy"))
+    assert isinstance(mapped.train.images, PixelFile)
+    assert mapped.fingerprint == replace(whole, train=whole.train.select(rows)).fingerprint
 
 
 def test_what_a_process_writes_into_mapped_images_is_seen_by_nobody_else(tmp_path: Path) -> None:

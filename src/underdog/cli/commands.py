@@ -22,6 +22,7 @@ from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.predict import predict
 from underdog.cli.progress import bar, duration, watching
 from underdog.cli.tune import tune
+from underdog.data.memory import image_memory
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
 from underdog.decision.rule import check_target
@@ -72,14 +73,24 @@ def reading_of(options: Options) -> Reading:
     )
 
 
-def read(options: Options) -> tuple[Source, float]:
+def read(options: Options, on: str = "cpu", processes: int = 1) -> tuple[Source, float]:
     """The source that the options name, and the seconds it took to read."""
     begin = time.perf_counter()
     with bar(f"reading {options.source}", None, " images") as shown:
-        source = load_images(options.source, reading_of(options), shown.update, chosen_cache(options))
+        cache, memory = chosen_cache(options), room(on, processes)
+        source = load_images(options.source, reading_of(options), shown.update, cache, memory)
     for note in source.notes:
         say(f"note: {printable(note)}")
     return source, time.perf_counter() - begin
+
+
+def room(on: str, processes: int) -> int | None:
+    """Bytes that images may take in each of so many processes, and on their GPUs half of what is free."""
+    host = image_memory(processes)
+    if not on.startswith("cuda"):
+        return host
+    free = torch.cuda.mem_get_info(on)[0] // 2
+    return free if host is None else min(host, free)
 
 
 def parameters_of(options: Options) -> dict[str, float]:
@@ -188,7 +199,7 @@ def train(options: Options, ranks: Ranks = ALONE) -> None:
     if ranks.world < len(names):
         on_all(train, options, names)  # whose processes come here again
         return
-    source, seconds = read(options)
+    source, seconds = read(options, on, ranks.world)
     run = partial(one, on=on, seconds=seconds, target=options.target_precision, ranks=ranks)
     spec = replace(early, data=source.fingerprint)
     for note in split_of(spec, source).notes:
@@ -231,7 +242,7 @@ def compare(options: Options) -> None:
     parameters = parameters_of(options)
     comparison(early, options.methods, 1, budget=options.budget, parameters=parameters)  # which checks them
     writable(options.output)
-    source, seconds = read(options)
+    source, seconds = read(options, on)
     base = replace(early, data=source.fingerprint)
     run_all(
         base,

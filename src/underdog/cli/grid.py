@@ -108,7 +108,7 @@ def grid(options: argparse.Namespace) -> None:
     make = None if options.dry_run else ENGINES[options.engine](names, options)
     torch.set_num_threads(options.threads)  # what is timed here is to take as long as in the runs
     say(introduction(chosen))
-    sources = {block.name: _read(block, options) for block in blocks}
+    sources = {block.name: _read(block, options, len(names)) for block in blocks}
     found = _entries(chosen, {name: s.fingerprint for name, s in sources.items()}, options)
     here = names[0] if names[0] == "cpu" or torch.cuda.is_available() else "cpu"  # its runs may be made elsewhere
     estimate = Estimate({s.fingerprint: s for s in sources.values()}, here)
@@ -189,11 +189,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _read(block: DataBlock, options: argparse.Namespace) -> Source:
-    """The images of a data set."""
+def _read(block: DataBlock, options: argparse.Namespace, workers: int) -> Source:
+    """The images of a data set; each worker copies the part that it trains on."""
     from underdog.cli.commands import say  # noqa: PLC0415
     from underdog.cli.progress import bar  # noqa: PLC0415
     from underdog.data.known import find_dataset  # noqa: PLC0415
+    from underdog.data.memory import image_memory  # noqa: PLC0415
     from underdog.data.sources import load_images  # noqa: PLC0415
     from underdog.report.terminal import printable  # noqa: PLC0415
 
@@ -203,7 +204,7 @@ def _read(block: DataBlock, options: argparse.Namespace) -> Source:
             raise InputError(f"data set {block.name!r} lies in a folder: --data DIR")
         place = options.data / block.path if block.path else find_dataset(block.name, options.data)
     with bar(f"reading {block.name}", None, " images") as shown:
-        source = load_images(place, block.reading, shown.update, chosen_cache(options))
+        source = load_images(place, block.reading, shown.update, chosen_cache(options), image_memory(workers))
     for note in source.notes:
         say(f"note: {printable(f'{block.name}: {note}')}")
     return source

@@ -58,7 +58,7 @@ def search(options: argparse.Namespace, methods: Sequence[str]) -> None:
     for spec in early:  # before the source is read, which may take long: a wrong setting fails at once
         study_of(spec, options.trials, options.budget)
     require_optuna()
-    source, seconds = read(options)
+    source, seconds = read(options, on)
     specs = [replace(spec, data=source.fingerprint) for spec in early]
     studies = [study_of(spec, options.trials, options.budget).stored(options.out) for spec in specs]
     _announce(studies, source, options.out, on)

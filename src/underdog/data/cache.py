@@ -6,12 +6,14 @@ The cache is a folder with ``images/`` (``entries.py``) and, in ``sources/``, wh
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import cache, partial
 from hashlib import blake2b, file_digest
 from pathlib import Path, PurePosixPath
@@ -21,8 +23,11 @@ import PIL
 
 from underdog.data.archive import Member, open_members
 from underdog.data.decode import Decoded, check_corrupt, decode
-from underdog.data.entries import alone, load, store
+from underdog.data.entries import alone, fill, load
+from underdog.data.memory import gigabytes
+from underdog.data.pixels import PixelFile
 from underdog.data.reading import Progress, Reading
+from underdog.data.rows import UnwritableError
 from underdog.errors import InputError
 
 __all__ = ["CachedSource", "check_writable", "default_cache"]
@@ -72,10 +77,11 @@ class CachedSource:
     Args:
         source: a folder or an archive.
         folder: of the cache.
+        memory: bytes that decoded images may take; where they take more they stay on disk. Any number where None.
     """
 
-    def __init__(self, source: Path, folder: Path) -> None:
-        self._source, self._folder = source, folder
+    def __init__(self, source: Path, folder: Path, memory: int | None = None) -> None:
+        self._source, self._folder, self._memory = source, folder, memory
         self._file = folder / "sources" / f"{_digest(str(source.resolve()))}.json"
         files = _files(source)
         self._signature = _digest(json.dumps(files))
@@ -102,18 +108,47 @@ class CachedSource:
 
         Of two processes that come at once, the second waits for the first. Where the disk is full or refuses, the
         images come all the same, with a note.
+
+        Raises:
+            InputError: as ``decode``; or images that fit neither into memory nor on the disk.
         """
         paths = [str(m.path) for m in members]
         content = self._recall(f"content {_digest(json.dumps(paths))}", partial(self._content, members))
         key = _digest(json.dumps([REVISION, PIL.__version__, reading.size, reading.resize, paths, content]))
         entry = self._folder / "images" / key
-        if found := load(entry, members):
+        if found := load(entry, members, self._memory):
             progress(len(found.kept))
         else:
             with alone(entry):
-                found = load(entry, members) or store(entry, members, decode(members, reading, progress), self._source)
+                found = load(entry, members, self._memory) or self._decode_into(entry, members, reading, progress)
         check_corrupt(found.corrupt, reading)
+        if isinstance(found.pixels, PixelFile):
+            size = gigabytes(math.prod(found.pixels.shape))
+            return replace(found, notes=(f"{size} of images do not fit into memory: they are read from the cache",))
         return found
+
+    def _decode_into(self, entry: Path, members: Sequence[Member], reading: Reading, progress: Progress) -> Decoded:
+        """The images of an entry that is not there yet; from memory, with a note, where it cannot be written."""
+        seen = 0
+
+        def counted(images: int) -> None:
+            nonlocal seen
+            seen += images
+            progress(images)
+
+        try:
+            fill(entry, members, reading, counted, self._source)
+            why = "what was written cannot be read"
+        except UnwritableError as error:
+            why = str(error)
+        if found := load(entry, members, self._memory):
+            return found
+        note = f"the images could not be kept in the cache {str(self._folder)!r}: {why}"
+        progress(-seen)  # once more from the beginning
+        try:
+            return replace(decode(members, reading, progress, self._memory), notes=(note,))
+        except InputError as error:
+            raise InputError(f"{note}; {error}") from error
 
     def _read(self, opened: Callable[[], list[Member]], n: int, path: str) -> bytes:
         """A file of an archive; tables are kept, since the archive may have to be unpacked to its end for them."""

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from underdog.data.archive import Member
+from underdog.data.pixels import PixelFile, Pixels
 from underdog.data.reading import Progress, Reading
+from underdog.data.rows import MemoryRows, Rows
 from underdog.errors import InputError
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "check_corrupt",
     "decode",
     "decode_image",
+    "decode_to",
     "decoding",
     "in_order",
     "prepared",
@@ -44,26 +48,49 @@ class Decoded:
     """Images of one size.
 
     Attributes:
-        pixels: (M, C, H, W) uint8, C = 1 where all are grey and 3 where one is not, in the order of their paths.
+        pixels: (M, C, H, W) uint8, C = 1 where all are grey and 3 where one is not, in the order of their paths; in memory,
+            or in a file.
         kept: (M,) their positions among the files.
         corrupt: paths of the files that could not be decoded, with the reason.
         notes: remarks, such as why they could not be kept in a cache.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8] | PixelFile
     kept: npt.NDArray[np.int64]
     corrupt: dict[str, str]
     notes: tuple[str, ...] = ()
 
+    def some(self, rows: Sequence[int]) -> Pixels:
+        """The images in some rows, ascending and at least one."""
+        if isinstance(self.pixels, PixelFile):
+            return self.pixels.select(np.array(rows))
+        # Most often they lie side by side: a view, which copies nothing.
+        beside = rows[-1] - rows[0] < len(rows)
+        return torch.from_numpy(self.pixels[rows[0] : rows[-1] + 1] if beside else self.pixels[rows])
 
-def decode(members: Sequence[Member], reading: Reading, progress: Progress) -> Decoded:
-    """The pixels of every file.
+
+def decode(members: Sequence[Member], reading: Reading, progress: Progress, memory: int | None = None) -> Decoded:
+    """The pixels of every file, in memory.
+
+    Args:
+        memory: bytes that they may take; any number where None.
+
+    Raises:
+        InputError: as ``decode_to``; or they do not fit, which shows with the first one.
+    """
+    rows = MemoryRows(len(members), memory)
+    corrupt = decode_to(rows, members, reading, progress)
+    return Decoded(rows.stacked(), np.array(in_order(members, corrupt)), corrupt)
+
+
+def decode_to(rows: Rows, members: Sequence[Member], reading: Reading, progress: Progress) -> dict[str, str]:
+    """Put the pixels of every file at its place in the order of their paths, and say which files are corrupt and why.
 
     Raises:
         InputError: a corrupt file (unless they are to be skipped), nothing else than corrupt files, or sizes that differ
             or are too large without a size to bring them to.
     """
-    decoded: dict[int, npt.NDArray[np.uint8]] = {}
+    place = {n: place for place, n in enumerate(in_order(members, ()))}
     corrupt: dict[str, str] = {}
     shapes = Counter[tuple[int, ...]]()
     with decoding(), closing(_in_parallel(members, reading)) as results:
@@ -72,16 +99,16 @@ def decode(members: Sequence[Member], reading: Reading, progress: Progress) -> D
                 corrupt[str(members[n].path)] = result
                 check_corrupt(corrupt, reading)
             else:
-                decoded[n] = result
                 shapes[result.shape[:2]] += 1
                 if n % WAITING == 0 or max(result.shape[:2]) > LARGEST:
-                    _check_sizes(shapes, reading)  # now, and not after a million photographs have filled the memory
+                    _check_sizes(shapes, reading)  # now, and not after a million photographs have been decoded
+                if len(shapes) == 1:  # else there will be an error
+                    rows.put(place[n], result)
             progress(1)
     _check_sizes(shapes, reading)
-    kept = in_order(members, corrupt)
-    if not kept:
+    if len(corrupt) == len(members):
         raise InputError(f"none of the {len(members)} images can be decoded")
-    return Decoded(_stacked(decoded, kept), np.array(kept), corrupt)
+    return corrupt
 
 
 def _in_parallel(members: Iterable[Member], reading: Reading) -> Generator[npt.NDArray[np.uint8] | str, None, None]:
@@ -121,16 +148,6 @@ def _check_sizes(shapes: Counter[tuple[int, ...]], reading: Reading) -> None:
             f"images differ in size or exceed {LARGEST} pixels, such as {most}: "
             "say which size to bring them to, such as --size 64"
         )
-
-
-def _stacked(images: dict[int, npt.NDArray[np.uint8]], order: Sequence[int]) -> npt.NDArray[np.uint8]:
-    """(H, W) and (H, W, 3) as one (M, C, H, W); the images are taken out, so that they are in memory once."""
-    channels = max(3 if p.ndim == 3 else 1 for p in images.values())
-    own = np.empty((len(order), channels, *images[order[0]].shape[:2]), np.uint8)
-    for row, n in enumerate(order):
-        pixels = images.pop(n)
-        own[row] = np.moveaxis(pixels, 2, 0) if pixels.ndim == 3 else pixels
-    return own
 
 
 @contextmanager

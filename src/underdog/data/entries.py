@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,13 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from underdog.data.archive import Member
-from underdog.data.decode import Decoded, in_order
+from underdog.data.decode import Decoded, decode_to, in_order
+from underdog.data.pixels import PixelFile
+from underdog.data.reading import Progress, Reading
+from underdog.data.rows import FileRows, unwritable
 from underdog.errors import unknown
 
-__all__ = ["Entry", "alone", "entries", "load", "remove", "store"]
+__all__ = ["Entry", "alone", "entries", "fill", "load", "remove"]
 
 #: Bytes of pixels from which on they are mapped into memory instead of read.
 MAPPED = 2**30
@@ -41,35 +45,50 @@ def alone(entry: Path) -> Iterator[None]:
         with suppress(OSError, NotImplementedError):
             entry.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(f"{entry}.lock"))
+            for left in entry.parent.glob(f".{entry.name}.*"):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
         yield
 
 
-def load(entry: Path, members: Sequence[Member]) -> Decoded | None:
-    """The images of an entry, None where it is not there or damaged."""
+def load(entry: Path, members: Sequence[Member], memory: int | None = None) -> Decoded | None:
+    """The images of an entry, None where it is not there or damaged; they stay in its file where they exceed the memory."""
     try:
         about = json.loads((entry / "index.json").read_text("utf-8"))
         corrupt = dict(about["corrupt"])
         kept = in_order(members, corrupt)
-        pixels = _pixels(entry / "pixels.npy", about)
+        pixels = _pixels(entry / "pixels.npy", about, memory)
+        shape = (len(kept), *about["shape"])
     except DAMAGES:
         return None
-    if pixels.dtype != np.uint8 or pixels.shape != (len(kept), *about["shape"]):
+    if pixels.shape != shape or not (isinstance(pixels, PixelFile) or pixels.dtype == np.uint8):
         return None
     with suppress(OSError):
         os.utime(entry / "index.json")  # last used
     return Decoded(pixels, np.array(kept), corrupt)
 
 
-def _pixels(file: Path, about: dict[str, Any]) -> npt.NDArray[np.uint8]:
-    """The array in a file that is as it was written: its size and time say so, or else its content."""
+def _pixels(file: Path, about: dict[str, Any], memory: int | None) -> npt.NDArray[np.uint8] | PixelFile:
+    """The pixels in a file that is as it was written: its size and time say so, or else its content."""
     with file.open("rb") as data:
         if about["stamp"] != _stamp(file) and about["content"] != file_digest(data, "blake2b").hexdigest():
             raise ValueError("the pixels are not those that were written")
-        if file.stat().st_size > MAPPED:
-            return np.lib.format.open_memmap(file, mode="c")  # copy on write: torch wants memory that can be written to
+        size = file.stat().st_size
+        if memory is not None and size > memory:
+            return PixelFile.open(file)
+        if size > MAPPED:
+            return _mapped(file)
         data.seek(0)
         array: npt.NDArray[np.uint8] = np.lib.format.read_array(data, allow_pickle=False)
         return array
+
+
+def _mapped(file: Path) -> npt.NDArray[np.uint8]:
+    try:
+        return np.lib.format.open_memmap(file, mode="c")  # copy on write: torch wants memory that can be written to
+    except OSError as error:
+        if error.errno == errno.ENOMEM:  # no damage
+            raise MemoryError(f"{file} does not fit into memory") from error
+        raise
 
 
 def _stamp(file: Path) -> list[int]:
@@ -77,52 +96,47 @@ def _stamp(file: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def store(entry: Path, members: Sequence[Member], decoded: Decoded, source: Path) -> Decoded:
-    """What has been decoded, from now on in the cache; or with a note where it cannot be written."""
-    try:
-        _write(entry, decoded, str(source.resolve()))
-    except OSError as error:
-        why = error.strerror or str(error)
-        return replace(decoded, notes=(f"the images could not be kept in the cache {str(entry.parents[1])!r}: {why}",))
-    return load(entry, members) or decoded
+def fill(entry: Path, members: Sequence[Member], reading: Reading, progress: Progress, source: Path) -> None:
+    """Decode the files into an entry, a few images in memory at a time; it is made under another name, then renamed.
 
-
-def _write(entry: Path, decoded: Decoded, source: str) -> None:
-    """Make an entry under another name, then rename it."""
-    for left in entry.parent.glob(f".{entry.name}.*"):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    if entry.exists():
-        aside = entry.with_suffix(".damaged")
-        shutil.rmtree(aside, ignore_errors=True)
-        entry.rename(aside)
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
+    Raises:
+        InputError: as ``decode_to``.
+        UnwritableError: the disk is full or refuses.
+    """
+    with unwritable():
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
     try:
-        _fill(temporary, decoded, source)
-        temporary.chmod(0o755)
-        temporary.rename(entry)
+        file = temporary / "pixels.npy"
+        with closing(FileRows(file, len(members))) as rows:
+            corrupt = decode_to(rows, members, reading, progress)
+            left_out = [place for place, n in enumerate(in_order(members, ())) if str(members[n].path) in corrupt]
+            shape = rows.finish(np.delete(np.arange(len(members)), left_out).tolist())
+        with unwritable():
+            _describe(file, shape, corrupt, str(source.resolve()))
+            if entry.exists():
+                aside = entry.with_suffix(".damaged")
+                shutil.rmtree(aside, ignore_errors=True)
+                entry.rename(aside)
+            temporary.chmod(0o755)
+            temporary.rename(entry)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _fill(folder: Path, decoded: Decoded, source: str) -> None:
-    file = folder / "pixels.npy"
-    with file.open("wb") as data:
-        np.save(data, decoded.pixels, allow_pickle=False)
-        data.flush()
-        os.fsync(data.fileno())
+def _describe(file: Path, shape: tuple[int, ...], corrupt: dict[str, str], source: str) -> None:
     with file.open("rb") as data:
         content = file_digest(data, "blake2b").hexdigest()
     about = {
         "source": source,
-        "images": len(decoded.pixels),
-        "shape": decoded.pixels.shape[1:],
-        "corrupt": decoded.corrupt,
+        "images": shape[0],
+        "shape": shape[1:],
+        "corrupt": corrupt,
         "stamp": _stamp(file),
         "content": content,
     }
-    (folder / "index.json").write_text(json.dumps(about), "utf-8")
+    (file.parent / "index.json").write_text(json.dumps(about), "utf-8")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from underdog.data.pixels import Pixels, at_a_time, in_parts, taken
 from underdog.errors import InputError
 
 __all__ = ["ImageSet", "to_unit"]
+
+#: Images whose pixels are hashed at a time, at most.
+CHUNK = 1024
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -27,7 +31,7 @@ def to_unit(images: Tensor) -> Tensor:
     >>> to_unit(torch.tensor([0, 51, 255], dtype=torch.uint8))
     tensor([0.0000, 0.2000, 1.0000])
     """
-    return images.to(torch.float32) / torch.full((), 255.0, device=images.device)
+    return images.to(torch.float32, copy=True).div_(torch.full((), 255.0, device=images.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,7 @@ class ImageSet:
     """Labelled images of one size.
 
     Args:
-        images: (N, C, H, W) uint8.
+        images: (N, C, H, W) uint8, a tensor; or a ``PixelFile``, which reads what is indexed from disk.
         labels: (N,) int64, class numbers in [0, K).
         classes: the K class names, each once.
         groups: (N,) names of what images belong together (a patient, a lesion, a video), or None.
@@ -49,7 +53,7 @@ class ImageSet:
     (1, 1)
     """
 
-    images: Tensor
+    images: Pixels
     labels: Tensor
     classes: tuple[str, ...]
     groups: npt.NDArray[np.str_] | None = None
@@ -58,7 +62,7 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         n = len(self.images)
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+        if isinstance(self.images, Tensor) and (self.images.dtype != torch.uint8 or self.images.ndim != 4):
             shape = tuple(self.images.shape)
             raise InputError(f"images must be uint8 of shape (N, C, H, W), not {self.images.dtype} of {shape}")
         if self.labels.dtype != torch.int64 or self.labels.shape != (n,):
@@ -96,13 +100,12 @@ class ImageSet:
         return np.arange(len(self)).astype(np.str_) if self.items is None else self.items
 
     def select(self, indices: npt.NDArray[np.int64] | Sequence[int]) -> ImageSet:
-        """The images at ``indices``, in that order."""
+        """The images at ``indices``, in that order: copies of those in memory; of a file nothing is read."""
         at = np.asarray(indices, dtype=np.int64)
-        pick = torch.from_numpy(at)
         return replace(
             self,
-            images=self.images[pick],
-            labels=self.labels[pick],
+            images=taken(self.images, at),
+            labels=self.labels[torch.from_numpy(at)],
             groups=None if self.groups is None else self.groups[at],
             items=None if self.items is None else self.items[at],
         )
@@ -116,7 +119,8 @@ class ImageSet:
             self.labels.numpy().tobytes(),
         ):
             digest.update(part)
-        digest.update(self.images.contiguous().numpy().data if len(self) else b"")
+        for pixels in in_parts(self.images, at_a_time(self.images, CHUNK, 2**24)) if len(self) else ():
+            digest.update(pixels.contiguous().numpy().data)
         if self.groups is not None:
             digest.update("\0".join(self.groups.tolist()).encode())
         return digest.hexdigest()

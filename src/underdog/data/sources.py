@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from underdog.data.decode import Decoded, decode
 from underdog.data.folders import Listing, list_images
 from underdog.data.huggingface import is_dataset, list_dataset
 from underdog.data.images import ImageSet
+from underdog.data.memory import image_memory
 from underdog.data.reading import Progress, Reading, Size
 from underdog.errors import InputError, nearest
 
@@ -56,6 +57,7 @@ def load_images(
     reading: Reading | None = None,
     progress: Progress = lambda images: None,
     cache: Path | None = None,
+    memory: int | None = None,
 ) -> Source:
     """Read a source of images.
 
@@ -66,10 +68,12 @@ def load_images(
         reading: size, tables, and what to do about what is wrong.
         progress: called with the number of images as they are decoded.
         cache: folder for decoded images, from where they come the next time; none without.
+        memory: bytes that decoded images may take, by default a third of what is available (also within ``ulimit -d`` and
+            control groups). What exceeds them stays in the cache, and is read while training; figures are the same.
 
     Raises:
         InputError: no such source, nothing in it, a single class, a corrupt image, differing sizes, tables that
-            do not fit, groups in several parts, a cache that cannot be written.
+            do not fit, groups in several parts, a cache that cannot be written; images that exceed the memory, without one.
 
     >>> digits = load_images("digits")
     >>> len(digits.train), digits.train.shape, digits.train.classes[:3]
@@ -82,13 +86,15 @@ def load_images(
         _check_plain("digits", reading)
         return replace(_digits(reading.size or (16, 16)), reading=reading)
     path = existing(source)
-    kept = CachedSource(path, cache) if cache else None
+    memory = image_memory() if memory is None else memory
+    kept = CachedSource(path, cache, memory) if cache else None
     with kept.members() if kept else open_members(path) as members:
         files = find_files(path, members, reading)
         if isinstance(files, Arrays):
             found = _arrays(path.name, files, reading)
         else:
-            found = _labelled(files, (kept.decode if kept else decode)(files.members, reading, progress), reading)
+            decoding = kept.decode if kept else partial(decode, memory=memory)
+            found = _labelled(files, decoding(files.members, reading, progress), reading)
     _check_classes(found.name, found.train)
     return replace(_check_leak(found, reading.allow_group_leak), reading=reading)
 
@@ -149,12 +155,10 @@ def _labelled(listing: Listing, decoded: Decoded, reading: Reading) -> Source:
         if not rows:
             return None
         of = [files[decoded.kept[row]] for row in rows]
-        # Most often they lie side by side: a view, which copies nothing.
-        pixels = decoded.pixels[rows[0] : rows[-1] + 1] if rows[-1] - rows[0] < len(rows) else decoded.pixels[rows]
         labels = torch.tensor([classes.index(f.label) for f in of])
         groups = np.array([f.group for f in of]) if reading.groups else None
         items = np.array([str(f.member.path) for f in of])
-        return ImageSet(torch.from_numpy(pixels), labels, classes, groups, items)
+        return ImageSet(decoded.some(rows), labels, classes, groups, items)
 
     train = collect("train") or collect("")
     if train is None:

@@ -92,7 +92,7 @@ def survey(members: Sequence[Member], wanted: Container[int], reading: Reading, 
 def survey_pixels(parts: Sequence[ImageSet], wanted: Container[int]) -> list[Look]:
     """A look at every image of sets that were stored as bare pixels; images are numbered through all sets."""
     make = _Looker(wanted)
-    arrays = (images.images.permute(0, 2, 3, 1).squeeze(3).contiguous().numpy() for images in parts)
+    arrays = (images.images[:].permute(0, 2, 3, 1).squeeze(3).contiguous().numpy() for images in parts)
     pixels = enumerate(itertools.chain.from_iterable(arrays))
     return [make(n, own, "bare pixels", "L" if own.ndim == 2 else "RGB") for n, own in pixels]
 

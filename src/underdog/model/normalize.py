@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from underdog.data.images import to_unit
+from underdog.data.pixels import Pixels, at_a_time, in_parts
 
 __all__ = ["Normalize", "behind", "normalized"]
 
-#: Images converted at a time while the statistics are taken.
-CHUNK = 1024
+#: Images converted at a time while the statistics are taken, and their values, at most: sums of other chunks may differ
+#: in their last digits.
+CHUNK, VALUES = 1024, 1024 * 64 * 64 * 3
 
 
 class Normalize(nn.Module):
@@ -35,7 +39,7 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
-def normalized(network: nn.Module, images: Tensor) -> nn.Sequential:
+def normalized(network: nn.Module, images: Pixels) -> nn.Sequential:
     """``network`` behind a layer that normalises by the channel means and deviations of (N, C, H, W) uint8.
 
     A channel without variation is only centred.
@@ -45,10 +49,11 @@ def normalized(network: nn.Module, images: Tensor) -> nn.Sequential:
     tensor([-1.,  1.])
     """
     total, square = torch.zeros(2, images.shape[1], dtype=torch.float64)
-    for part in torch.split(images, CHUNK):
+    for part in in_parts(images, at_a_time(images, CHUNK, VALUES)):
         x = to_unit(part).double().cpu()
-        total, square = total + x.sum((0, 2, 3)), square + x.square().sum((0, 2, 3))
-    n = images[:, 0].numel()
+        total += x.sum((0, 2, 3))
+        square += x.square_().sum((0, 2, 3))
+    n = len(images) * math.prod(images.shape[2:])
     mean = total / n
     std = (square / n - mean.square()).clamp(min=0).sqrt()
     return behind(mean, torch.where(std > 1e-6, std, 1.0), network)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from underdog.data.memory import available_memory, gigabytes
+from underdog.data.pixels import PixelFile
 from underdog.epoch import Epoch
 from underdog.errors import InputError
 from underdog.resample.base import NoResampling
@@ -18,6 +22,8 @@ __all__ = ["SMOTE"]
 
 #: Synthetic images are computed this many at a time, to keep the floating-point copies small.
 CHUNK = 128
+#: Bytes a value, at most, while neighbours are sought: the byte itself and copies in float64.
+FLOATS = 1 + 2 * 8
 
 
 def interpolate(images: npt.NDArray[np.uint8], k: int, out: npt.NDArray[np.uint8], rng: np.random.Generator) -> None:
@@ -51,7 +57,8 @@ class SMOTE(NoResampling):
         k: neighbours to choose from; in a class of n <= k images n - 1, which is noted in the result.
 
     Raises:
-        InputError: a class that has to grow has a single image.
+        InputError: a class that has to grow has a single image; or the images are on disk, and what is computed of them
+            does not fit into memory.
 
     *Source*: Chawla et al. 2002, as implemented with defaults by imbalanced-learn, which the paper uses.
     *Deviation*: imbalanced-learn refuses classes with k images or fewer; only new images are computed.
@@ -73,6 +80,7 @@ class SMOTE(NoResampling):
         missing = {c: grown - have for c, have in enumerate(epoch.shown) if 0 < have < grown}
         if not missing:
             return epoch
+        _check_room(epoch, missing)
         notes = list(epoch.notes)
         pixels = np.empty((sum(missing.values()), *epoch.images.shape[1:]), dtype=np.uint8)
         at = 0
@@ -87,3 +95,17 @@ class SMOTE(NoResampling):
             at += n
         new = np.repeat(np.array(list(missing), dtype=np.int64), list(missing.values()))
         return replace(epoch.with_synthetic(torch.from_numpy(pixels), new), notes=tuple(notes))
+
+
+def _check_room(epoch: Epoch, missing: Mapping[int, int]) -> None:
+    """Of images on disk, the new ones and those of the class that is being worked on have to fit into memory."""
+    if not isinstance(epoch.images, PixelFile) or (available := available_memory()) is None:
+        return
+    largest = max(epoch.shown[c] for c in missing)
+    needed = (sum(missing.values()) + FLOATS * largest) * math.prod(epoch.images.image)
+    if needed > available:
+        raise InputError(
+            f"SMOTE holds its {sum(missing.values()):,} new images in memory, and looks for the neighbours of {largest:,} images "
+            f"of a class there: that needs {gigabytes(needed)}, and {gigabytes(available)} are available (images that are "
+            "altered, repeated or left out, as by aos, ros and rus, are read from disk)"
+        )

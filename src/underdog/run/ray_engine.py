@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import sys
@@ -20,6 +21,7 @@ from typing import Any, Self
 import torch
 
 from underdog.data.images import ImageSet
+from underdog.data.pixels import PixelFile
 from underdog.data.sources import Source
 from underdog.errors import InputError, UnderdogError
 from underdog.run.engine import Job, Outcome, Progress, carry_out
@@ -148,7 +150,7 @@ class RayEngine:
     def _join(self, packed: Mapping[str, Any]) -> AbstractContextManager[Ray]:
         if self._address:
             return joined(self._address)
-        size = sum(s.images.nbytes for source in self._sources.values() for s in _parts(source).values())
+        size = sum(math.prod(s.images.shape) for source in self._sources.values() for s in _parts(source).values())
         cpus = (self._most or os.cpu_count() or 1) * self._threads
         return own_cluster(cpus, None if self._device == "cuda" else 0, size)
 
@@ -310,6 +312,10 @@ def _packed(source: Source) -> dict[str, Any]:
 
 
 def _packed_part(part: ImageSet) -> dict[str, Any]:
+    if isinstance(part.images, PixelFile):
+        raise InputError(
+            "Ray sends images through memory, into which these do not fit: --engine local reads them from disk"
+        )
     plain = {f.name: getattr(part, f.name) for f in fields(part)}
     return plain | {"images": part.images.numpy(), "labels": part.labels.numpy()}
 
