@@ -88,7 +88,9 @@ def train_and_resume(rank: int) -> dict[str, Any]:
     aos = snapshot(rank=rank, world=2).bind(model)
     loader, answer = aos.loader(BATCH // 2), {"rest": [], "resumed": []}
     for t in range(3):
-        alone = snapshot().bind(copy.deepcopy(model.module))  # one process that has come to this very point
+        alone = snapshot()
+        alone.ranks = ByItself()
+        alone.bind(copy.deepcopy(model.module))  # one process that has come to this very point
         if t == 2:
             alone.load_state_dict(aos.state_dict())
             alone.set_epoch(2)
@@ -110,6 +112,13 @@ def train_and_resume(rank: int) -> dict[str, Any]:
     answer["resumed"] = [x.numpy() for x, _ in again.loader(BATCH // 2)]
     assert len(y) == sum(COUNTS)
     return answer
+
+
+class ByItself(Ranks):
+    """One process although there is a group of two."""
+
+    def check(self, model: nn.Module | None = None) -> None:
+        pass
 
 
 class FailsOn(nn.Module):
@@ -141,7 +150,8 @@ def fail(rank: int) -> dict[str, Any]:
     aos.set_epoch(0)
     answer["afterwards"] = len(list(aos.loader().sampler))
     parallel = DistributedDataParallel(network())
-    for name, wrong in (("alone", snapshot()), ("three", snapshot(rank=rank, world=3))):
+    wrongs = {"alone": snapshot(), "undivided": snapshot(), "three": snapshot(rank=rank, world=3)}
+    for name, wrong in wrongs.items():
         with pytest.raises(ud.InputError) as said:
             wrong.bind(parallel if name == "alone" else network())
         answer[name] = str(said.value)
@@ -321,6 +331,7 @@ def test_an_error_on_one_rank_is_one_on_all_and_nobody_waits(both: Both) -> None
         assert zero[name] == ("TrainingError", "rank 1 failed: OSError: the disk of rank 1 is gone")
     assert zero["afterwards"] == one["afterwards"] == 227
     assert "distributed over 2 processes" in zero["alone"]
+    assert "process group, 0 of 2, not 0 of 1" in zero["undivided"]
     assert "process group, 0 of 2, not 0 of 3" in zero["three"]
 
 

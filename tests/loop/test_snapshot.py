@@ -213,6 +213,35 @@ def test_epochs_go_forward_and_0_begins_again() -> None:
     assert equal(list(again.epoch(0)), first[0])
 
 
+def altered(loop: Loop, t: int) -> list[tuple[Tensor, Tensor]]:
+    """Epoch t, of which nothing is trained on."""
+    loop.aos.set_epoch(t)
+    return list(loop.loader)
+
+
+def test_to_begin_in_the_middle_takes_a_state_or_a_word() -> None:
+    loop, whole = Loop(ud.Snapshot(photos(), AOS, seed=SEED)), Loop(ud.Snapshot(photos(), AOS, seed=SEED))
+    with pytest.raises(ud.InputError, match=r"(?s)load_state_dict.*set_epoch\(5, anew=True\)"):
+        loop.aos.set_epoch(5)
+    with pytest.raises(ud.InputError, match="cannot be the first"):
+        loop.loader.set_epoch(1)
+    loop.aos.set_epoch(5, anew=True)
+    shown, expected = list(loop.loader), [altered(whole, t) for t in range(6)][5]
+    assert equal(shown, expected)  # the network being the same all along: what was due at 4, in the order of 5
+    assert loop.aos.current.altered_examples > 5
+    assert loop.aos.state_dict()["epoch"] == 5
+    later = ud.Snapshot(photos(), ud.From(9, AOS), seed=SEED).bind(network())
+    later.set_epoch(5, anew=True)
+    assert not any(index.change for index in later.loader().sampler)  # none was due
+
+
+def test_epochs_that_are_left_out_are_made_up_for() -> None:
+    jumping, whole = (Loop(ud.Snapshot(photos(), AOS, seed=SEED)) for _ in range(2))
+    expected = [altered(whole, t) for t in range(6)]
+    for t in (0, 3, 5):
+        assert equal(altered(jumping, t), expected[t]), t
+
+
 def test_loaders_can_be_wrapped_and_told_the_epoch_through_the_sampler() -> None:
     one, two = (ud.Snapshot(photos(), AOS, seed=SEED).bind(network()) for _ in range(2))
     plain = torch.utils.data.DataLoader(one.loader().dataset, batch_sampler=one.loader(8).batch_sampler)
