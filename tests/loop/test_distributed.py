@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
+import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 from scripts import EPS, Photos, batch, network
 from test_snapshot import Darken
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from two import in_two
@@ -186,8 +188,18 @@ def online(rank: int) -> dict[str, Any]:
     }
 
 
+def like_torchrun(rank: int) -> None:
+    """Leave the process group, as torchrun would start a script that makes its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = Ranks(rank, 2).told(free.getsockname()[1])
+    distributed.barrier()
+    distributed.destroy_process_group()
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+
+
 def follow_the_page(rank: int) -> list[list[int]]:
-    """The images that the script of the documentation shows, before and after, as their numbers in the data set."""
+    """How many images the script of the documentation shows in each batch, before and after."""
     (diff,) = re.findall(r"```diff torchrun\n(.*?)```", PAGE, re.DOTALL)
     shown: list[list[int]] = []
     for sign in "-+":
@@ -198,8 +210,8 @@ def follow_the_page(rank: int) -> list[list[int]]:
         )
         script = "\n".join(line[1:] for line in diff.splitlines() if line[:1] in (sign, " "))
         names = {"train_set": data, "network": net, "MEAN": 0.0, "STD": 1.0, "epochs": 2, "workers": 0}
-        lines = [line for line in script.splitlines() if "init_process_group" not in line]  # there is one
-        exec("\n".join(lines), names | {"loss": nn.CrossEntropyLoss(), "make_optimizer": torch.optim.SGD})
+        like_torchrun(rank)
+        exec(script, names | {"loss": nn.CrossEntropyLoss(), "make_optimizer": torch.optim.SGD})
         shown.append(numbers)
     return shown
 

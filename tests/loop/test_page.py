@@ -120,6 +120,12 @@ def test_a_missing_extra_is_named(module: str, extra: str, monkeypatch: pytest.M
         importlib.import_module(f"underdog.loop.{module}")
 
 
+def test_every_block_of_the_page_is_run_by_a_test() -> None:
+    blocks = re.findall(r"^```(.*)$", PAGE, re.MULTILINE)
+    # test_distributed.py runs that for torchrun.
+    assert blocks == ["diff", ""] * 6 + ["python", ""] + ["diff torchrun", ""]
+
+
 def test_the_lines_about_resuming() -> None:
     scope = names()
     exec(side(DIFFS[1], "+"), scope)
