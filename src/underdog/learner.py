@@ -72,7 +72,7 @@ def untouched(model: nn.Module, device: torch.device, *more: nn.Module) -> Itera
             with torch.no_grad():
                 for own, name, buffer, values in buffers:
                     own[name] = buffer
-                    if buffer is not None:
+                    if buffer is not None and values is not None:
                         buffer.copy_(values)
             for p, requires_grad, grad in parameters:
                 if p.requires_grad is not requires_grad:

@@ -16,14 +16,14 @@ from small import Awkward
 from test_no_trace import same
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import TensorDataset
+from torch.utils.data import TensorDataset, default_collate
 
 import underdog as ud
 
 EPS, TAU, SEED, BATCH = 16 / 255, 0.6, 5, 16
 AOS = ud.aos(EPS, TAU)
 #: More workers than cores are slow, which is not what is tested.
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning", "ignore:.*pin_memory")
 
 
 def photos(transform: object = ud.to_unit) -> Photos:
@@ -77,6 +77,7 @@ WORKERS = [
     {"workers": 1},
     {"workers": 4},
     {"workers": 4, "persistent_workers": True, "prefetch_factor": 1},
+    {"workers": 1, "pin_memory": True, "collate_fn": default_collate},
     {"workers": 1, "persistent_workers": True, "multiprocessing_context": "spawn"},
 ]
 
@@ -306,7 +307,19 @@ def test_a_look_at_no_image_is_needed_to_find_labels_and_few_to_check_the_rest()
     assert data.reads == 32
 
 
-def test_a_refresh_leaves_no_trace() -> None:
+def test_a_loss_that_is_bound_again_before_an_epoch_is_the_one_attacked() -> None:
+    loops = [Loop(ud.Snapshot(photos(), AOS, seed=SEED)) for _ in range(2)]
+    before, after = [], []
+    for sign, loop in zip((1, -1), loops, strict=True):
+        before.append(altered(loop, 0))
+        loop.aos.bind(loop.model, lambda z, y, sign=sign: sign * F.cross_entropy(z, y, reduction="none"))
+        after.append(altered(loop, 2))
+    assert equal(*before)
+    assert not equal(*after)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_refresh_leaves_no_trace(fails: bool) -> None:
     data = TensorDataset(torch.rand(30, 1, 16, 16), torch.tensor([0] * 20 + [1] * 6 + [2] * 4))
     net = Awkward(3)
     F.cross_entropy(net(torch.rand(4, 1, 16, 16)), torch.tensor([0, 1, 2, 0])).backward()
@@ -323,10 +336,20 @@ def test_a_refresh_leaves_no_trace() -> None:
             random.getstate(),
         ]
 
+    def break_(z: Tensor, y: Tensor) -> Tensor:
+        raise RuntimeError("the loss broke")
+
+    if fails:
+        list(aos.loader().sampler)  # a look, so that it is the refresh that fails
+        aos.bind(net, break_)
     before = state()
     aos.set_epoch(0)
-    assert len(list(aos.loader().sampler)) == 60
-    assert aos.current.altered_rows == 10
+    if fails:
+        with pytest.raises(RuntimeError, match="broke"):
+            list(aos.loader().sampler)
+    else:
+        assert len(list(aos.loader().sampler)) == 60
+        assert aos.current.altered_rows == 10
     assert same(before, state())
 
 
