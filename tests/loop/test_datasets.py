@@ -151,12 +151,11 @@ def test_half_precision_images_keep_their_type() -> None:
 
 def test_a_data_set_of_hugging_face() -> None:
     needs("datasets")
-    from datasets import Dataset as Table  # noqa: PLC0415
-    from datasets import Image as Picture
+    import datasets  # noqa: PLC0415
 
     photos = Photos(transform=ud.to_unit)
-    table = Table.from_dict({"image": [picture(photos[i][0]) for i in range(44)], "label": photos.targets})
-    table = table.cast_column("image", Picture())
+    table = datasets.Dataset.from_dict({"image": [picture(photos[i][0]) for i in range(44)], "label": photos.targets})
+    table = table.cast_column("image", datasets.Image())
     expected = torch.stack([x for x, _ in shown(photos)])
     assert torch.equal(torch.stack([item["image"] for item in shown(table)]), expected)
     own = table.with_transform(
