@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from underdog.attack.fgsm import FGSM as FGSM
     from underdog.attack.random_sign import RandomSign as RandomSign
     from underdog.augment import Augment as Augment
+    from underdog.data.fetch import fetch_dataset as fetch_dataset
     from underdog.data.images import ImageSet as ImageSet, to_unit as to_unit
     from underdog.data.imbalance import (
         Imbalanced as Imbalanced,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     )
     from underdog.data.inspect import inspect_images as inspect_images
     from underdog.data.inspection import Inspection as Inspection
+    from underdog.data.known import find_dataset as find_dataset
     from underdog.data.prepare import Division as Division, Prepared as Prepared, prepare as prepare
     from underdog.data.reading import Reading as Reading
     from underdog.data.sources import Source as Source, load_images as load_images
@@ -100,10 +102,12 @@ _MODULES: dict[str, str] = {
     "attack.fgsm": "FGSM",
     "attack.random_sign": "RandomSign",
     "augment": "Augment",
+    "data.fetch": "fetch_dataset",
     "data.images": "ImageSet to_unit",
     "data.imbalance": "Imbalanced imbalance_ratio make_imbalance minority_share",
     "data.inspect": "inspect_images",
     "data.inspection": "Inspection",
+    "data.known": "find_dataset",
     "data.prepare": "Division Prepared prepare",
     "data.reading": "Reading",
     "data.sources": "Source load_images",

@@ -102,7 +102,7 @@ class BalancedSoftmax:
     """J = cross-entropy of z + log n, with n the class counts; predictions use z alone.
 
     Args:
-        log_counts: (K,) logarithms of the images of each class.
+        log_counts: (K,) logarithms of the images of each class, or a multiple of them.
 
     *Source*: Ren et al. 2020, "Balanced Meta-Softmax for Long-Tailed Visual Recognition", equation 4.
 
@@ -134,24 +134,34 @@ def cross_entropy(counts: tuple[int, ...], epoch: int) -> Loss:
     return CrossEntropy()
 
 
-def class_weighted(counts: tuple[int, ...], epoch: int) -> Loss:
-    """The rule "inverse frequency": w_k = N / (K n_k), which has mean 1 over the images.
+def class_weighted(counts: tuple[int, ...], epoch: int, power: float = 1) -> Loss:
+    """The rule "inverse frequency to a power": w_k = N n_k^-p / sum_j n_j^(1-p), which has mean 1 over the images.
 
-    *Source*: the usual "balanced" weights, as scikit-learn's ``compute_class_weight``.
+    Args:
+        power: p; 0 weighs all images alike, 1 all classes.
+
+    *Source*: for p = 1 the usual "balanced" weights N / (K n_k), as scikit-learn's ``compute_class_weight``.
 
     >>> class_weighted((30, 10), 0).weights
     tensor([0.6667, 2.0000])
+    >>> class_weighted((90, 10), 0, power=0.5).weights
+    tensor([0.8333, 2.5000])
     """
     n = torch.tensor(counts, dtype=torch.float32)
-    return ClassWeighted(n.sum() / (len(n) * n.clamp(min=1)))
+    held = n.clamp(min=1)
+    return ClassWeighted(n.sum() / (held.pow(1 - power).sum() * held.pow(power)))
 
 
-def balanced_softmax(counts: tuple[int, ...], epoch: int) -> Loss:
-    """The rule "balanced softmax with the counts of the data", class n_k of them.
+def balanced_softmax(counts: tuple[int, ...], epoch: int, power: float = 1) -> Loss:
+    """The rule "balanced softmax with the counts of the data": class k's logit is shifted by p log n_k.
 
-    *Source*: Ren et al. 2020.
+    Args:
+        power: p; 0 shifts nothing.
+
+    *Source*: Ren et al. 2020 for p = 1; Menon et al. 2021, "Long-tail learning via logit adjustment", equation 10, where
+    p is tau.
 
     >>> balanced_softmax((30, 10), 0).log_counts
     tensor([3.4012, 2.3026])
     """
-    return BalancedSoftmax(torch.tensor(counts, dtype=torch.float32).clamp(min=1).log())
+    return BalancedSoftmax(power * torch.tensor(counts, dtype=torch.float32).clamp(min=1).log())

@@ -6,6 +6,7 @@ __all__ = [
     "ALTERING",
     "AUGMENTATIONS",
     "BUDGETS",
+    "DEFAULTS",
     "DEVICES",
     "EPS_GRID",
     "LAYOUTS",
@@ -14,10 +15,13 @@ __all__ = [
     "MODELS",
     "OPTIMIZERS",
     "OVERSAMPLING",
+    "PARAMETERS",
     "PRECISIONS",
     "RESIZES",
     "SCHEDULERS",
     "TARGET_PRECISION",
+    "TAU",
+    "TRIALS",
 ]
 
 METHODS: dict[str, str] = {
@@ -33,6 +37,24 @@ METHODS: dict[str, str] = {
 
 #: Methods that take eps and tau.
 ALTERING: tuple[str, ...] = ("noise", "aos")
+
+#: What can be tuned of each method; the baseline, which has nothing of its own, gets its learning rate.
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "baseline": ("lr_factor",),
+    "class-weighted": ("power",),
+    "balanced-softmax": ("power",),
+    "rus": ("ratio",),
+    "ros": ("ratio",),
+    "smote": ("k",),
+    "noise": ("eps", "tau"),
+    "aos": ("eps", "tau"),
+}
+#: Their values where none are given; eps and tau have none.
+DEFAULTS: dict[str, float] = {"lr_factor": 1.0, "power": 1.0, "ratio": 1.0, "k": 5}
+#: tau where a command line gives none.
+TAU = 0.5
+#: Values that a search tries for each method.
+TRIALS = 12
 
 #: What the methods of a comparison have in common.
 BUDGETS: dict[str, str] = {

@@ -6,7 +6,7 @@ import math
 
 from underdog.errors import InputError
 
-__all__ = ["check_eps", "check_positive", "check_tau"]
+__all__ = ["check_eps", "check_positive", "check_ratio", "check_tau"]
 
 
 def check_eps(eps: float) -> None:
@@ -19,6 +19,12 @@ def check_tau(tau: float) -> None:
     """tau must be a probability."""
     if not 0 <= tau <= 1:
         raise InputError(f"tau must be a probability in [0, 1], not {tau:g}")
+
+
+def check_ratio(ratio: float) -> None:
+    """The images of a class in relation to those of another, which are more."""
+    if not 0 < ratio <= 1:
+        raise InputError(f"ratio must be a number above 0 and at most 1, not {ratio:g}")
 
 
 def check_positive(name: str, value: float, whole: bool = False) -> None:

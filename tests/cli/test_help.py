@@ -58,8 +58,8 @@ def test_every_method_in_the_table_exists_and_takes_eps_if_and_only_if_it_alters
 
 
 def test_the_tables_of_names_are_those_of_what_is_there() -> None:
-    assert set(names.METHODS) == set(method._PLAIN) | set(method._ALTERING)
-    assert set(names.ALTERING) == set(method._ALTERING)
+    assert set(names.METHODS) == set(method._METHODS) == set(names.PARAMETERS)
+    assert set(names.ALTERING) == {m for m, own in names.PARAMETERS.items() if "eps" in own}
     assert set(names.MODELS) == set(MODELS)
     assert set(names.PRECISIONS) == set(learner.PRECISIONS)
 

@@ -53,6 +53,32 @@ def test_balanced_softmax_is_equation_4(batch: tuple[torch.Tensor, torch.Tensor]
     torch.testing.assert_close(ours, torch.tensor(naive, dtype=torch.float64), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("power", [0.3, 1.0, 1.7])
+def test_weights_to_a_power_are_its_formula_with_mean_one(power: float) -> None:
+    weights = ud.class_weighted(COUNTS, 0, power).weights
+    ratios = [(n / COUNTS[0]) ** -power for n in COUNTS]
+    torch.testing.assert_close(weights / weights[0], torch.tensor(ratios), rtol=1e-5, atol=0)
+    assert sum(w * n for w, n in zip(weights.tolist(), COUNTS, strict=True)) == pytest.approx(sum(COUNTS))
+
+
+@pytest.mark.parametrize("power", [0.3, 1.7])
+def test_logit_adjustment_is_menons_equation_10(power: float, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    z, y = batch
+    prior = [n / sum(COUNTS) for n in COUNTS]
+    naive = [
+        math.log(sum((q / prior[k]) ** power * math.exp(v - row[k]) for q, v in zip(prior, row, strict=True)))
+        for row, k in zip(z.tolist(), y.tolist(), strict=True)
+    ]
+    ours = ud.balanced_softmax(COUNTS, 0, power)(z, y)
+    torch.testing.assert_close(ours, torch.tensor(naive, dtype=torch.float64), rtol=1e-5, atol=1e-6)
+
+
+def test_the_power_1_is_bit_for_bit_the_usual_loss() -> None:
+    n = torch.tensor(COUNTS, dtype=torch.float32)
+    assert ud.class_weighted(COUNTS, 0).weights.equal(n.sum() / (len(n) * n))
+    assert ud.balanced_softmax(COUNTS, 0).log_counts.equal(n.log())
+
+
 def test_with_equal_counts_all_losses_are_cross_entropy(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     expected = ud.CrossEntropy()(*batch)
     for rule in (ud.cross_entropy, ud.class_weighted, ud.balanced_softmax):

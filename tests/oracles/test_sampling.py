@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import imblearn.over_sampling as over
@@ -52,6 +53,53 @@ def test_random_undersampling_has_imbalanced_learns_counts_and_no_repeats(counts
     theirs = under.RandomUnderSampler(random_state=0).fit_resample(*flat(images))[1]
     assert Counter(epoch.labels[epoch.index].tolist()) == Counter(theirs.tolist())
     assert len(set(epoch.index)) == len(epoch)
+
+
+ratios = st.integers(1, 20).map(lambda n: n / 20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(counts, ratios)
+def test_oversampling_by_a_ratio_is_imbalanced_learns_with_the_formulas_counts(
+    counts: tuple[int, ...], ratio: float
+) -> None:
+    images = labelled(counts)
+    epoch = start(ud.RandomOverSampler(ratio), images)
+    wanted = {k: max(n, math.floor(ratio * max(counts))) for k, n in enumerate(counts)}
+    theirs = over.RandomOverSampler(sampling_strategy=wanted, random_state=0).fit_resample(*flat(images))[1]
+    assert Counter(epoch.labels[epoch.index].tolist()) == Counter(theirs.tolist())
+    assert set(epoch.index) == set(range(len(images)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(counts, ratios)
+def test_undersampling_by_a_ratio_is_imbalanced_learns_with_the_formulas_counts(
+    counts: tuple[int, ...], ratio: float
+) -> None:
+    images = labelled(counts)
+    epoch = start(ud.RandomUnderSampler(ratio), images)
+    wanted = {k: min(n, math.floor(min(counts) / ratio)) for k, n in enumerate(counts)}
+    theirs = under.RandomUnderSampler(sampling_strategy=wanted, random_state=0).fit_resample(*flat(images))[1]
+    assert Counter(epoch.labels[epoch.index].tolist()) == Counter(theirs.tolist())
+    assert len(set(epoch.index)) == len(epoch)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.5, 0.85, 1.0])
+def test_of_two_classes_a_ratio_is_imbalanced_learns_own(ratio: float) -> None:
+    images = labelled((40, 7))
+    for ours, theirs in (
+        (ud.RandomOverSampler(ratio), over.RandomOverSampler(sampling_strategy=ratio, random_state=0)),
+        (ud.RandomUnderSampler(ratio), under.RandomUnderSampler(sampling_strategy=ratio, random_state=0)),
+    ):
+        epoch = start(ours, images)
+        assert Counter(epoch.labels[epoch.index].tolist()) == Counter(theirs.fit_resample(*flat(images))[1].tolist())
+
+
+@pytest.mark.parametrize("ratio", [0, -0.5, 1.01, math.nan])
+def test_a_ratio_outside_its_range_is_refused(ratio: float) -> None:
+    for sampler in (ud.RandomOverSampler, ud.RandomUnderSampler):
+        with pytest.raises(ud.InputError, match="ratio must be a number above 0 and at most 1"):
+            sampler(ratio)
 
 
 def chi_square(observed: np.ndarray) -> float:

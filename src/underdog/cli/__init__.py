@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(error, 2)
     except KeyboardInterrupt:
-        resumed = options.command in ("demo", "train", "compare")
+        resumed = options.command in ("demo", "train", "compare", "grid", "tune")
         return _fail("interrupted" + "; the same command goes on from the last finished epoch" * resumed, 130)
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,23 +17,25 @@ from underdog.cli.data import data
 from underdog.cli.data_cache import chosen_cache
 from underdog.cli.devices import devices, on_all
 from underdog.cli.export import export
+from underdog.cli.grid import grid
 from underdog.cli.parser import DEMO, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.predict import predict
 from underdog.cli.progress import bar, duration, watching
+from underdog.cli.tune import tune
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
 from underdog.decision.rule import check_target
 from underdog.errors import InputError, unknown
-from underdog.names import ALTERING, DEVICES, METHODS, TARGET_PRECISION
+from underdog.names import ALTERING, DEVICES, METHODS, TARGET_PRECISION, TAU
 from underdog.ranks import ALONE, Ranks
-from underdog.report.summary import eps_text
-from underdog.report.tables import text_table
+from underdog.report.summary import eps_text, parameters_text
+from underdog.report.tables import ASCII, text_table
 from underdog.report.terminal import aligned, printable
 from underdog.run.compare import comparison, plan
 from underdog.run.execute import execute, finished, split_of
 from underdog.run.network import network_settings
 from underdog.run.spec import RunSpec
-from underdog.run.tune import TUNING_SEED, choose_eps, tuning_specs
+from underdog.run.tune import TUNING_SEED, all_tuned, choose_eps, tuning_specs, values_of
 from underdog.validate import check_eps, check_positive, check_tau
 
 __all__ = ["COMMANDS"]
@@ -80,17 +82,27 @@ def read(options: Options) -> tuple[Source, float]:
     return source, time.perf_counter() - begin
 
 
-def spec_of(options: Options, method: str, data: str) -> RunSpec:
+def parameters_of(options: Options) -> dict[str, float]:
+    """The parameters of methods that were given, but for eps and tau."""
+    given = {name: getattr(options, name) for name in ("eps", "tau", "k", "ratio", "power")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.tuned and given:
+        raise InputError(f"--tuned reads the methods' parameters from searches, and excludes --{', --'.join(given)}")
+    return {name: value for name, value in given.items() if name not in ("eps", "tau")}
+
+
+def spec_of(options: Options, method: str, data: str, parameters: Mapping[str, float] | None = None) -> RunSpec:
     """The run that the options describe."""
-    altering = method in ALTERING
-    check_tau(options.tau)  # also where the method has no use for it: a typing error is one
+    altering, tau = method in ALTERING, TAU if options.tau is None else options.tau
+    check_tau(tau)  # also where the method has no use for it: a typing error is one
     if options.eps is not None:
         check_eps(options.eps)
     return RunSpec(
         data=data,
         method=method,
         eps=options.eps if altering else None,
-        tau=options.tau if altering else None,
+        tau=tau if altering else None,
+        **(parameters or {}),  # type: ignore[arg-type]
         rho=options.rho,
         mu=options.mu,
         minority=None if options.minority is None else tuple(options.minority),
@@ -171,7 +183,8 @@ def train(options: Options, ranks: Ranks = ALONE) -> None:
     on = names[ranks.rank]
     check_target(options.target_precision)
     # Before the source is read, which may take long: a wrong setting fails at once.
-    early = replace(spec_of(options, options.method, ""), seed=options.seed, data_seed=options.data_seed)
+    early = spec_of(options, options.method, "", parameters_of(options))
+    early = replace(early, seed=options.seed, data_seed=options.data_seed)
     if ranks.world < len(names):
         on_all(train, options, names)  # whose processes come here again
         return
@@ -180,12 +193,21 @@ def train(options: Options, ranks: Ranks = ALONE) -> None:
     spec = replace(early, data=source.fingerprint)
     for note in split_of(spec, source).notes:
         say(f"note: {printable(note)}")
+    if options.tuned:
+        (spec,) = all_tuned([spec], options.out, options.budget)
+        say(tuned_text([spec]))
     if spec.eps is None and spec.method in ALTERING:  # a wrong setting shows before the search
         plan([replace(spec, eps=0.0)], source, options.out, on)
     spec = with_eps(spec, source, options.out, run, on)
     result = run(spec, source, options.out)
     say(text_recalls(result))
     say(f"saved in {options.out / spec.id}")
+
+
+def tuned_text(specs: Sequence[RunSpec]) -> str:
+    """The values that searches found, method by method."""
+    each = dict.fromkeys(f"{s.method} {parameters_text(values_of(s))}" for s in specs)
+    return f"tuned on validation images of a seed that is not reported: {'; '.join(each)}"
 
 
 def text_recalls(result: dict[str, Any]) -> str:
@@ -206,6 +228,8 @@ def compare(options: Options) -> None:
     altering = [m for m in options.methods if m in ALTERING]
     options.fold = None if options.folds is None else 0  # of the first run; the others get theirs
     early = spec_of(options, "aos" if "aos" in altering else (altering or options.methods)[0], "")
+    parameters = parameters_of(options)
+    comparison(early, options.methods, 1, budget=options.budget, parameters=parameters)  # which checks them
     writable(options.output)
     source, seconds = read(options)
     base = replace(early, data=source.fingerprint)
@@ -221,20 +245,28 @@ def compare(options: Options) -> None:
         options.output,
         on,
         options.target_precision,
+        parameters,
+        options.tuned,
     )
 
 
 def run_all(
     base: RunSpec, source: Source, seconds: float, methods: Sequence[str], seeds: int, data_seed: int | None, budget: str,
-    out: Path, output: Path, on: str, target: float = TARGET_PRECISION,
+    out: Path, output: Path, on: str, target: float = TARGET_PRECISION, parameters: Mapping[str, float] | None = None,
+    tuned: bool = False,
 ) -> None:  # fmt: skip
     """Every method with every seed, a table, and a report."""
+
+    def compared(base: RunSpec) -> list[RunSpec]:
+        specs = comparison(base, methods, seeds, data_seed, budget, parameters)
+        return all_tuned(specs, out, budget) if tuned else specs
+
     run = partial(one, on=on, seconds=seconds, target=target)
-    searched = base.eps is None and base.method in ALTERING
+    searched = base.eps is None and base.method in ALTERING and not tuned
     if searched and all(finished(out / "tuning" / s.id, s) for s in tuning_specs(base)):
         base, searched = with_eps(base, source, out, run, on), False
     assumed = replace(base, eps=0.0) if searched else base  # any eps takes the same time
-    whole = plan(comparison(assumed, methods, seeds, data_seed, budget), source, out, on)
+    whole = plan(compared(assumed), source, out, on)
     replicates = f"{seeds} seed{'s' * (seeds != 1)}" + (f" x {base.folds} folds" if base.folds else "")
     say(
         f"{whole.runs} runs ({len(methods)} methods, {replicates}), {whole.done} of them done, about "
@@ -242,8 +274,9 @@ def run_all(
     )
     for note in whole.notes:
         say(f"note: {printable(note)}")
-    base = with_eps(base, source, out, run, on)
-    specs = comparison(base, methods, seeds, data_seed, budget)
+    specs = compared(with_eps(base, source, out, run, on) if searched else base)
+    if tuned:
+        say(tuned_text(specs))
     results = [run(spec, source, out) for spec in specs]
     say("\n" + text_table(results) + "\n")
     page([out / spec.id for spec in specs], output, target)
@@ -266,14 +299,29 @@ def demo(options: Options) -> None:
 def report(options: Options) -> None:
     if options.target_precision is not None:
         check_target(options.target_precision)
-    writable(options.output)
+    output = options.output or (None if options.tables else Path("report.html"))
+    if output is not None:
+        writable(output)
     folders = sorted(path.parent for path in options.runs.glob("*/result.json"))
     if (options.runs / "result.json").exists():
         folders = [options.runs]
     if not folders:
         raise InputError(f"{options.runs} has no finished run (a folder with result.json)")
-    if decisions := page(folders, options.output, options.target_precision):
+    if options.tables is not None:
+        tables(folders, options.runs, options.tables)
+    if output is not None and (decisions := page(folders, output, options.target_precision)):
         say("\n" + decisions)
+
+
+def tables(folders: Sequence[Path], runs: Path, output: Path) -> None:
+    """Write a grid's tables, and say what they say."""
+    from underdog.report import write_tables  # noqa: PLC0415  (matplotlib takes a while to import)
+
+    if output.exists() and not output.is_dir():
+        raise InputError(f"--tables {output} must be a folder, and is a file")
+    for title, sentences in write_tables(folders, runs, output).items():
+        say("\n  ".join(printable(text).translate(ASCII) for text in (f"{title}:", *sentences)) + "\n")
+    say(f"tables: {output / 'tables.html'}")
 
 
 def page(folders: Sequence[Path], output: Path, target: float | None = None) -> str:
@@ -298,6 +346,8 @@ COMMANDS: dict[str, Callable[[Options], None]] = {
     "demo": demo,
     "train": train,
     "compare": compare,
+    "grid": grid,
+    "tune": tune,
     "report": report,
     "predict": predict,
     "export": export,

@@ -10,10 +10,12 @@ from underdog import __version__
 from underdog.cli.data import add_data
 from underdog.cli.data_cache import cache_arguments
 from underdog.cli.export import add_export
+from underdog.cli.grid import add_grid
 from underdog.cli.image_options import add_images
 from underdog.cli.machine_options import add_machine
 from underdog.cli.predict import add_predict
 from underdog.cli.training_options import add_training
+from underdog.cli.tune import add_tune
 from underdog.cli.values import names, number, whole
 from underdog.names import METHODS, TARGET_PRECISION
 
@@ -43,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    for add in (_demo, _train, _compare, _report, add_data, add_predict, add_export):
+    for add in (_demo, _train, _compare, add_grid, add_tune, _report, add_data, add_predict, add_export):
         add(commands)
     return root
 
@@ -150,9 +152,12 @@ def _report(commands: Commands) -> None:
     """The arguments of the command."""
     command = commands.add_parser(
         "report",
-        help="a page on runs that are finished",
-        description="Write one self-contained HTML page on the finished runs in a folder.",
-        epilog="examples:\n  underdog report runs/ -o report.html\n  underdog report runs/ --target-precision 0.9",
+        help="a page, or tables, on runs that are finished",
+        description="Write one self-contained HTML page on the finished runs in a folder; or, with --tables, the tables of a grid: "
+        "scores, wins and paired differences over data sets and methods, beside the paper's figures, as HTML, Markdown, CSV and "
+        "LaTeX.",
+        epilog="examples:\n  underdog report runs/ -o report.html\n  underdog report runs/ --target-precision 0.9\n"
+        "  underdog report runs/ --tables tables/",
     )
     command.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
     command.add_argument(
@@ -160,13 +165,9 @@ def _report(commands: Commands) -> None:
         help=f"thresholds and recalls at this precision, in (0, 1] (default: that of the runs, or {TARGET_PRECISION})",
     )  # fmt: skip
     command.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("report.html"),
-        metavar="FILE",
-        help="page to write (default: report.html)",
+        "--tables", type=Path, metavar="DIR", help="folder for tables; the page is then written only if -o asks for it"
     )
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="page to write (default: report.html)")
 
 
 def _target(command: argparse.ArgumentParser) -> None:

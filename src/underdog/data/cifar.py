@@ -14,7 +14,7 @@ from underdog.data.images import ImageSet
 from underdog.data.reading import Reading
 from underdog.errors import InputError
 
-__all__ = ["is_cifar", "read_cifar"]
+__all__ = ["cifar_sets", "is_cifar_name", "read_cifar"]
 
 #: Of each set, the files of its parts, the file with the names of its classes, and the label bytes before an image, of
 #: which the last is the class (CIFAR-100 has a coarser one before it).
@@ -23,21 +23,33 @@ SETS = (
     (("train.bin",), "test.bin", "fine_label_names.txt", 2),
 )
 PIXELS = (3, 32, 32)
+#: Files by which the versions that are not read are known.
+FOREIGN = (
+    ({"data_batch_1", "batches.meta"}, "Python version, whose files are pickles, which can run any program"),
+    ({"data_batch_1.mat", "batches.meta.mat"}, "Matlab version"),
+)
+_NAMES = set().union(*(names for names, _ in FOREIGN), *({*train, test, meta} for train, test, meta, _ in SETS))
 
 
-def is_cifar(paths: Sequence[PurePosixPath]) -> bool:
-    """Whether files are those of a CIFAR set.
+def is_cifar_name(path: PurePosixPath) -> bool:
+    """Whether a file is called like one of a CIFAR set, in any of its versions."""
+    return path.name in _NAMES
+
+
+def cifar_sets(paths: Sequence[PurePosixPath]) -> list[str]:
+    """The CIFAR sets that files are of, each by the name of the file with the names of its classes.
 
     Raises:
-        InputError: they are those of its version for Python, which are pickles.
+        InputError: they are those of CIFAR-10's versions for Python or Matlab.
     """
     names = {path.name for path in paths}
-    if {"data_batch_1", "batches.meta"} <= names:
-        raise InputError(
-            "this is CIFAR-10's Python version, whose files are pickles, which can run any program: underdog reads the "
-            "binary version (cifar-10-binary.tar.gz)"
-        )
-    return any(meta in names and names & {*train, test} for train, test, meta, _ in SETS)
+    for own, version in FOREIGN:
+        if own <= names:
+            raise InputError(
+                f"this is CIFAR-10's {version}: underdog reads the binary version "
+                "(cifar-10-binary.tar.gz, which 'underdog data fetch cifar10 --to DIR' gets)"
+            )
+    return [meta for train, test, meta, _ in SETS if meta in names and names & {*train, test}]
 
 
 def read_cifar(name: str, members: Sequence[Member], reading: Reading) -> dict[str, ImageSet]:

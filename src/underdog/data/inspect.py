@@ -104,8 +104,9 @@ def inspect_images(
     if str(source) != "digits":
         path = existing(source)
         with open_members(path) as members:
-            if listing := find_files(path, members, reading):
-                return _inspection(_survey_files(listing, reading, progress, use), reading, use)
+            files = find_files(path, members, reading)
+            if isinstance(files, Listing):
+                return _inspection(_survey_files(files, reading, progress, use), reading, use)
     # As stored: digits have 8x8 pixels before they are enlarged.
     stored = load_images(source, replace(reading, size=(8, 8) if str(source) == "digits" else None), progress)
     return _inspection(_survey_pixels(stored), reading, use)

@@ -13,12 +13,11 @@ import torch
 from PIL import Image
 
 from underdog.data.archive import Member, open_members
+from underdog.data.arrays import Arrays, find_arrays
 from underdog.data.cache import CachedSource, check_writable
-from underdog.data.cifar import is_cifar, read_cifar
 from underdog.data.decode import Decoded, decode
 from underdog.data.folders import Listing, list_images
 from underdog.data.huggingface import is_dataset, list_dataset
-from underdog.data.idx import idx_name, read_idx
 from underdog.data.images import ImageSet
 from underdog.data.reading import Progress, Reading, Size
 from underdog.errors import InputError, nearest
@@ -85,11 +84,11 @@ def load_images(
     path = existing(source)
     kept = CachedSource(path, cache) if cache else None
     with kept.members() if kept else open_members(path) as members:
-        listing = find_files(path, members, reading)
-        if listing is None:
-            found = _arrays(path.name, members, reading)
+        files = find_files(path, members, reading)
+        if isinstance(files, Arrays):
+            found = _arrays(path.name, files, reading)
         else:
-            found = _labelled(listing, (kept.decode if kept else decode)(listing.members, reading, progress), reading)
+            found = _labelled(files, (kept.decode if kept else decode)(files.members, reading, progress), reading)
     _check_classes(found.name, found.train)
     return replace(_check_leak(found, reading.allow_group_leak), reading=reading)
 
@@ -107,8 +106,8 @@ def existing(source: str | Path) -> Path:
     return path
 
 
-def find_files(path: Path, members: list[Member], reading: Reading) -> Listing | None:
-    """The image files of a source with what is known of each, or None where its images are in files of many.
+def find_files(path: Path, members: list[Member], reading: Reading) -> Listing | Arrays:
+    """The image files of a source with what is known of each, or its files where each holds many images.
 
     Args:
         path: of the source.
@@ -116,21 +115,17 @@ def find_files(path: Path, members: list[Member], reading: Reading) -> Listing |
         reading: layout and tables.
 
     Raises:
-        InputError: as ``list_images`` and ``list_dataset``.
+        InputError: as ``list_images``, ``list_dataset`` and ``find_arrays``.
     """
-    paths = [m.path for m in members]
-    if path.is_dir() and is_dataset(paths):
+    if path.is_dir() and is_dataset([m.path for m in members]):
         return list_dataset(path, members, reading)
-    if is_cifar(paths) or any(map(idx_name, paths)):
-        return None
-    return list_images(path.name, members, reading)
+    return find_arrays(path.name, members) or list_images(path.name, members, reading)
 
 
-def _arrays(name: str, members: list[Member], reading: Reading) -> Source:
+def _arrays(name: str, arrays: Arrays, reading: Reading) -> Source:
     """A source whose files hold many images each."""
     _check_plain(name, reading)
-    read = read_cifar if is_cifar([m.path for m in members]) else read_idx
-    parts = read(name, members, reading)
+    parts = arrays.read(name, reading)
     return Source(name, parts["train"], test=parts.get("test"))
 
 

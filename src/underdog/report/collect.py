@@ -18,8 +18,20 @@ from underdog.metrics import Metrics
 from underdog.run.files import read_json
 from underdog.run.gallery import load_gallery
 from underdog.run.spec import Replicate, RunSpec
+from underdog.run.tune import Study, read_study
 
-__all__ = ["Aside", "Collected", "Curve", "Gallery", "Run", "collect", "read_gallery", "run_of", "tuning_runs"]
+__all__ = [
+    "Aside",
+    "Collected",
+    "Curve",
+    "Gallery",
+    "Run",
+    "collect",
+    "read_gallery",
+    "run_of",
+    "tuning_runs",
+    "tuning_studies",
+]
 
 #: What reading a file that is truncated, or no run's, may raise.
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, SafetensorError)
@@ -284,3 +296,15 @@ def tuning_runs(runs: Iterable[Run]) -> Collected:
         tuple(run for run, _ in found if run is not None and run.spec.tuning),
         tuple(replace(aside, name=f"tuning/{aside.name}") for _, asides in found for aside in asides),
     )
+
+
+def tuning_studies(runs: Iterable[Run]) -> tuple[tuple[Study, ...], tuple[Aside, ...]]:
+    """The searches stored in the ``tuning`` folders beside these runs, and those that cannot be read."""
+    homes = sorted({run.folder.parent for run in runs if run.folder is not None})
+    studies, asides = [], []
+    for path in (path for home in homes for path in sorted(home.glob("tuning/study-*.json"))):
+        try:
+            studies.append(read_study(path))
+        except (OSError, InputError):
+            asides.append(Aside(f"tuning/{path.name}", "no whole search"))
+    return tuple(studies), tuple(asides)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from underdog.metrics import G_MEAN_CORRECTION
-from underdog.names import ALTERING
+from underdog.names import ALTERING, DEFAULTS, EPS_GRID, OVERSAMPLING
 from underdog.report.collect import Run
-from underdog.report.summary import SCORES, Group, Score, Spread, Variant, eps_text
+from underdog.report.summary import SCORES, Group, Score, Spread, Variant, eps_text, parameters_text, value_text
 from underdog.report.words import decimal, enumerated, plural, spread, thousands
 from underdog.run.spec import RunSpec
+from underdog.run.tune import Study, values_of
 
 __all__ = [
     "DEFINITIONS",
@@ -43,6 +44,11 @@ DEFINITIONS: dict[str, str] = {
     "paired difference": "Macro-F1 of a method minus another's with the same seed, so with the same data and first weights.",
 }  # fmt: skip
 
+#: The values of eps that are searched where none is given.
+GRID = {n / 255 for n in EPS_GRID}
+#: What parameters are called in sentences, where that is not their name.
+PARAMETER_NAMES = {"lr_factor": "factor of the learning rate"}
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -62,10 +68,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Search:
-    """How the eps of a method came about: a sentence, and what each eps scored on validation, if that is known."""
+    """How the parameters of a method came about: a sentence, and what each value scored on validation, if that is known.
+
+    Attributes:
+        sentence: the values, and who chose them.
+        tried: the values tried and their scores.
+        names: of the parameters tried.
+    """
 
     sentence: str
     tried: tuple[Fact, ...] = ()
+    names: str = "eps"
 
 
 def scores(variant: Variant, last: bool = False) -> Table:
@@ -215,18 +228,73 @@ def _induced(spec: RunSpec) -> str:
     return f"induced: {which}, to 1/{spec.rho:g} of the others{size} (rho = {spec.rho:g})"
 
 
-def searches(variant: Variant, tuning: Iterable[Run]) -> tuple[Search, ...]:
-    """How the eps of the methods that alter images came about, as far as the folders tell; same answers are one."""
+def searches(variant: Variant, tuning: Iterable[Run], studies: Iterable[Study] = ()) -> tuple[Search, ...]:
+    """How the parameters of the methods came about, as far as the folders tell; same answers are one.
+
+    Args:
+        variant: the runs reported on.
+        tuning: runs that only served a choice.
+        studies: searches that gave each method as many trials.
+    """
     ours = [r for r in tuning if replace(r.spec.variant(), tuning=False) == variant.spec]
+    problem = replace(variant.spec, devices=1)
+    known = [s for s in studies if s.trials and replace(s.spec.variant(), tuning=False) == problem]
     found: dict[Search, list[str]] = {}
     for group in variant.groups:
-        if group.method in ALTERING:
-            found.setdefault(_search(group, ours), []).append(group.label)
+        if (search := _search(group, ours, known)) is not None:
+            found.setdefault(search, []).append(group.label)
     return tuple(replace(s, sentence=f"{enumerated(labels)}: {s.sentence}") for s, labels in found.items())
 
 
-def _search(group: Group, tuning: Iterable[Run]) -> Search:
+def _search(group: Group, tuning: Sequence[Run], studies: Sequence[Study]) -> Search | None:
     spec = group.runs[0].spec
+    own = [s for s in studies if s.spec.method == group.method and s.spec.budget in (spec.budget, _shared(spec))]
+    study = max(own, key=lambda s: s.best.values == values_of(spec), default=None)
+    grid = [r for r in tuning if r.spec.tau == spec.tau and r.spec.eps in GRID] if group.method in ALTERING else []
+    if study and (study.best.values == values_of(spec) or {r.spec.eps for r in grid} < GRID):
+        return _studied(spec, study)
+    if group.method in ALTERING:
+        return _gridded(spec, grid if study else tuning)
+    if all(getattr(spec, name) is None for name in DEFAULTS):
+        return None
+    return Search(f"{_assigned(spec)}; given when the runs were started.")
+
+
+def _shared(spec: RunSpec) -> str:
+    """The other budget that a run may be of: oversampling with its usual parameters is the same under both."""
+    return "updates" if spec.method in OVERSAMPLING and spec.ratio is None else spec.budget
+
+
+def _assigned(spec: RunSpec) -> str:
+    values = values_of(spec).items()
+    return ", ".join(f"{PARAMETER_NAMES.get(name, name)} = {value_text(name, value)}" for name, value in values)
+
+
+def _studied(spec: RunSpec, study: Study) -> Search:
+    """A search by trials that were suggested one after the other."""
+    best, n = study.best.values, plural(len(study.trials), "trial")
+    names = {name: PARAMETER_NAMES.get(name, name) for name in best}
+    if best == values_of(spec):
+        how = f"of {n} the one with the highest validation macro-F1"
+    else:
+        how = f"given when the runs were started; a search of {n} would have chosen {parameters_text(best)}"
+    unfinished = "" if study.complete else f"; it wants {study.wanted} and is not finished"
+    where = (
+        f"values suggested by Optuna's TPE sampler, runs with seed {study.spec.seed}, which is not reported here, "
+        f"and without test images{unfinished}"
+    )
+    tried = tuple(
+        Fact(
+            ", ".join(value_text(name, value) for name, value in trial.values.items()),
+            "failed" if trial.score is None else decimal(trial.score),
+        )
+        for trial in study.trials
+    )
+    return Search(f"{_assigned(spec)}; {how} ({where}).", tried, ", ".join(names.values()))
+
+
+def _gridded(spec: RunSpec, tuning: Iterable[Run]) -> Search:
+    """A search for eps alone, over a grid."""
     setting = f"eps = {eps_text(spec.eps or 0.0)}, tau = {spec.tau:g}"
     runs = sorted((r for r in tuning if r.spec.tau == spec.tau), key=lambda r: r.spec.eps or 0.0)
     runs = [r for r in runs if r.spec.method == spec.method] or runs  # one search may serve both methods

@@ -9,7 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from underdog.names import METHODS
-from underdog.report.collect import Aside, Curve, Run, collect, tuning_runs
+from underdog.report.collect import Aside, Curve, Run, collect, tuning_runs, tuning_studies
 from underdog.report.decision import Decision, decision
 from underdog.report.decision_text import decision_text
 from underdog.report.facts import (
@@ -42,6 +42,7 @@ from underdog.report.plots import Dots, Lines, Style, curve_plot, dot_plot, styl
 from underdog.report.summary import Difference, Group, Variant, paired, variants
 from underdog.report.verdict import CONTROL, REFERENCES, Verdict, verdict
 from underdog.report.words import decimal, interval, plural, signed, spread
+from underdog.run.tune import Study
 
 __all__ = ["write_report"]
 
@@ -114,8 +115,9 @@ def write_report(folders: Sequence[Path], output: Path, target_precision: float 
 def _page(folders: Sequence[Path], target: float | None) -> tuple[str, str]:
     collected = collect(folders)
     found, tuning = variants(collected.runs), tuning_runs(collected.runs)
-    made = [_section(v, f"v{i}", found, tuning.runs, target) for i, v in enumerate(found)]
-    asides = (*collected.asides, *tuning.asides, *(aside for _, own in made for aside in own))
+    studies, unread = tuning_studies(collected.runs)
+    made = [_section(v, f"v{i}", found, (tuning.runs, studies), target) for i, v in enumerate(found)]
+    asides = (*collected.asides, *tuning.asides, *unread, *(aside for _, own in made for aside in own))
     templates = environment()
     templates.globals |= {"interval": interval, "plural": plural, "signed": signed, "spread": spread}
     templates.globals |= {"definitions": DEFINITIONS}
@@ -125,7 +127,11 @@ def _page(folders: Sequence[Path], target: float | None) -> tuple[str, str]:
 
 
 def _section(
-    variant: Variant, name: str, everything: Sequence[Variant], tuning: Sequence[Run], target: float | None
+    variant: Variant,
+    name: str,
+    everything: Sequence[Variant],
+    tuning: tuple[Sequence[Run], Sequence[Study]],
+    target: float | None,
 ) -> tuple[Section, list[Aside]]:
     looks = styles([(g.label, g.method) for g in variant.groups])
     shown = [pictures(group) for group in variant.groups]
@@ -153,7 +159,7 @@ def _section(
         sizes=class_sizes(variant),
         decision=decided,
         galleries=tuple(gallery for gallery, _ in shown if gallery is not None),
-        searches=searches(variant, tuning),
+        searches=searches(variant, *tuning),
         settings=settings(variant),
         notes=notes(variant),
     )

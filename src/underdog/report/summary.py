@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from underdog.metrics import Metrics
-from underdog.names import METHODS
+from underdog.names import DEFAULTS, METHODS
 from underdog.report.collect import Run
 from underdog.run.spec import Replicate, RunSpec, Setting
 
@@ -27,12 +26,16 @@ __all__ = [
     "groups",
     "mean_recall",
     "paired",
+    "parameters_text",
+    "value_text",
     "variants",
 ]
 
 #: Paired differences from fewer seeds get no interval.
 ENOUGH_SEEDS = 5
 CONFIDENCE = 0.95
+#: What parameters are called where their names do not say it.
+TITLES = {"lr_factor": "learning rate x"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one method at one eps and tau, ordered by seed."""
+    """The runs of one method as it was set, ordered by seed."""
 
     label: str
     method: str
@@ -147,20 +150,44 @@ def eps_text(eps: float) -> str:
     return f"{eps * 255:.4g}/255"
 
 
+def parameters_text(values: Mapping[str, float]) -> str:
+    """The values of a method's parameters.
+
+    >>> parameters_text({"eps": 16 / 255, "tau": 0.6}), parameters_text({"lr_factor": 2.0})
+    ('eps 16/255, tau 0.6', 'learning rate x 2')
+    """
+    return ", ".join(f"{TITLES.get(name, name)} {value_text(name, value)}" for name, value in values.items())
+
+
+def value_text(name: str, value: float) -> str:
+    """The value of a parameter."""
+    return eps_text(value) if name == "eps" else f"{value:.3g}"
+
+
 def _labels(specs: Iterable[RunSpec]) -> dict[Setting, str]:
     """A short name for every method as it was set, in the table's order; what was set only where it varies."""
     order = list(METHODS)
-    settings = sorted(
-        {s.setting for s in specs}, key=lambda s: (order.index(s.method), s.eps or 0.0, s.tau or 0.0, s.budget)
-    )
-    times = Counter(setting.method for setting in settings)
-    return {s: s.method if times[s.method] == 1 else f"{s.method} {_details(s)}" for s in settings}
+    settings = sorted({s.setting for s in specs}, key=lambda s: (order.index(s.method), *_values(s).values()))
+    same = {s: [other for other in settings if other.method == s.method] for s in settings}
+    return {s: s.method if len(same[s]) == 1 else f"{s.method} {_details(s, same[s])}" for s in settings}
 
 
-def _details(setting: Setting) -> str:
-    if setting.eps is None:
-        return f"equal {setting.budget}"
-    return f"{eps_text(setting.eps)} \N{GREEK SMALL LETTER TAU}{setting.tau:g}"
+def _values(setting: Setting) -> dict[str, float | str]:
+    """What was set, or is usual, the budget last."""
+    own = {name: getattr(setting, name) for name in ("eps", "tau", *DEFAULTS)}
+    return {name: DEFAULTS.get(name, 0.0) if value is None else value for name, value in own.items()} | {
+        "budget": setting.budget
+    }
+
+
+def _details(setting: Setting, same: Sequence[Setting]) -> str:
+    """What tells a setting from others of the same method; eps and tau go together."""
+    if setting.eps is not None:
+        return f"{eps_text(setting.eps)} \N{GREEK SMALL LETTER TAU}{setting.tau:g}"
+    names = [n for n in Setting._fields if len({getattr(other, n) for other in same}) > 1]
+    values = _values(setting)
+    budget = [f"equal {setting.budget}"] if "budget" in names else []
+    return ", ".join([parameters_text({n: float(values[n])}) for n in names if n in DEFAULTS] + budget)
 
 
 def groups(runs: Iterable[Run]) -> tuple[Group, ...]:

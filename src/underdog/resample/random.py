@@ -9,17 +9,26 @@ import numpy as np
 from underdog.epoch import Epoch
 from underdog.resample.base import NoResampling
 from underdog.rng import RandomStreams
+from underdog.validate import check_ratio
 
 __all__ = ["EqualUpdates", "RandomOverSampler", "RandomUnderSampler"]
 
 
 @dataclass(frozen=True)
 class RandomOverSampler(NoResampling):
-    """ROS: repeat randomly chosen examples of every class until each has as many as the largest.
+    """ROS: repeat randomly chosen examples of every class until each has as many as the largest, or a share of that.
 
-    Every example is kept; the repeats are drawn with replacement and come after them.
+    A class of n_k examples gets max(n_k, floor(ratio * max_i n_i)) of them. Every example is kept; the repeats are drawn
+    with replacement and come after them.
+
+    Args:
+        ratio: in (0, 1].
+
+    Raises:
+        InputError: ratio outside its range.
 
     *Source*: section 2 of the paper; the name and the distribution are imbalanced-learn's.
+    *Deviation*: imbalanced-learn takes a ratio for two classes only; for those it is the same.
 
     >>> import torch
     >>> from underdog import ImageSet
@@ -28,10 +37,15 @@ class RandomOverSampler(NoResampling):
     array([0, 1, 2, 3, 4, 4, 4, 4])
     """
 
+    ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+
     def start(self, epoch: Epoch, rng: RandomStreams) -> Epoch:
-        labels = epoch.labels[epoch.index]
+        labels, least = epoch.labels[epoch.index], int(self.ratio * max(epoch.shown))
         repeats = [
-            rng("oversample", k).choice(epoch.index[labels == k], size=max(epoch.shown) - n)
+            rng("oversample", k).choice(epoch.index[labels == k], size=max(least - n, 0))
             for k, n in enumerate(epoch.shown)
             if n
         ]
@@ -40,11 +54,18 @@ class RandomOverSampler(NoResampling):
 
 @dataclass(frozen=True)
 class RandomUnderSampler(NoResampling):
-    """RUS: keep randomly chosen examples of every class, as many as the smallest has.
+    """RUS: keep randomly chosen examples of every class, as many as the smallest has, or a multiple of that.
 
-    Chosen without replacement, once, before training.
+    A class of n_k examples keeps min(n_k, floor(min_i n_i / ratio)), chosen without replacement, once, before training.
+
+    Args:
+        ratio: in (0, 1].
+
+    Raises:
+        InputError: ratio outside its range.
 
     *Source*: section 2 of the paper; the name and the distribution are imbalanced-learn's.
+    *Deviation*: imbalanced-learn takes a ratio for two classes only; for those it is the same.
 
     >>> import torch
     >>> from underdog import ImageSet
@@ -53,8 +74,13 @@ class RandomUnderSampler(NoResampling):
     2
     """
 
+    ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+
     def start(self, epoch: Epoch, rng: RandomStreams) -> Epoch:
-        labels, n = epoch.labels[epoch.index], min(n for n in epoch.shown if n)
+        labels, n = epoch.labels[epoch.index], int(min(n for n in epoch.shown if n) / self.ratio)
         kept = [
             rng("undersample", k).permutation(epoch.index[labels == k])[:n]
             for k, have in enumerate(epoch.shown)

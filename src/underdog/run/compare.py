@@ -3,47 +3,62 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from underdog.data.sources import Source
-from underdog.names import ALTERING
+from underdog.errors import InputError
+from underdog.names import DEFAULTS, PARAMETERS
 from underdog.run.execute import Watcher, finished, split_of, start
 from underdog.run.spec import RunSpec
 from underdog.train import Training
 
-__all__ = ["Plan", "comparison", "plan"]
+__all__ = ["Plan", "comparison", "image_seconds", "plan"]
 
 #: Updates that are timed to estimate a run's duration, after one that is not.
 PROBES = 3
 
 
 def comparison(
-    base: RunSpec, methods: Iterable[str], seeds: int, data_seed: int | None = None, budget: str = "epochs"
+    base: RunSpec,
+    methods: Iterable[str],
+    seeds: int,
+    data_seed: int | None = None,
+    budget: str = "epochs",
+    parameters: Mapping[str, float] | None = None,
 ) -> list[RunSpec]:
     """Every method with every seed 0, 1, ..., seed by seed.
 
     The data's seed follows the run's, so that the spread covers the choice of data too, unless
     ``data_seed`` fixes it. Within a seed all methods share data, first weights and draws. With ``folds``
-    in the base, every seed is repeated with each fold as the test part.
+    in the base, every seed is repeated with each fold as the test part. Of the ``parameters``, and the base's
+    eps and tau, each method gets those that it has.
+
+    Raises:
+        InputError: a parameter that none of the methods has.
 
     >>> specs = comparison(RunSpec("some data", "aos", eps=0.1, tau=0.5), ["ros", "aos"], seeds=2)
     >>> [(s.method, s.seed, s.data_seed, s.eps) for s in specs]
     [('ros', 0, 0, None), ('aos', 0, 0, 0.1), ('ros', 1, 1, None), ('aos', 1, 1, 0.1)]
     """
+    methods = list(methods)
+    given = {"eps": base.eps, "tau": base.tau} | dict(parameters or {})
+    if idle := [n for n in parameters or () if not any(n in PARAMETERS.get(m, ()) for m in methods)]:
+        raise InputError(f"none of the methods {', '.join(methods)} has {' or '.join(idle)}")
+    unset: dict[str, Any] = dict.fromkeys(("eps", "tau", *DEFAULTS))
     return [
         replace(
             base,
+            **unset | {n: given[n] for n in PARAMETERS.get(method, ()) if n in given},
             method=method,
             budget=budget,
             seed=seed,
             data_seed=seed if data_seed is None else data_seed,
             fold=fold,
-            eps=base.eps if method in ALTERING else None,
-            tau=base.tau if method in ALTERING else None,
         )
         for seed in range(seeds)
         for fold in ([None] if base.folds is None else range(base.folds))
@@ -75,15 +90,17 @@ def plan(specs: list[RunSpec], source: Source, out: Path, device: str) -> Plan:
     for spec in pending:
         if spec.method not in seconds:
             training = start(spec, source, device, Watcher())
-            seconds[spec.method] = spec.epochs * _epoch_seconds(training)
+            # Evaluation costs a third of training an image.
+            images = len(training.epoch) + len(training.split.val) / 3
+            seconds[spec.method] = spec.epochs * images * image_seconds(training)
     notes: dict[str, None] = {}
     for other in {(s.data_seed, s.fold): s for s in pending}.values():
         notes |= dict.fromkeys(split_of(other, source).notes)
     return Plan(len(specs), len(specs) - len(pending), sum(seconds[s.method] for s in pending), tuple(notes))
 
 
-def _epoch_seconds(training: Training) -> float:
-    """A few updates timed, scaled to an epoch; evaluation costs a third of training an image."""
+def image_seconds(training: Training) -> float:
+    """Seconds that it takes to train on an image, by a few updates."""
     learner, batch = training.learner, training.hyper.batch
     rows = training.first.index[:batch]
     x, y = training.first.show(rows), torch.from_numpy(training.first.labels[rows]).to(learner.device)
@@ -93,5 +110,4 @@ def _epoch_seconds(training: Training) -> float:
     for _ in range(PROBES):
         learner.step(x, y)
     learner.flush(check=False)
-    each = (time.perf_counter() - begin) / (PROBES * len(rows))
-    return each * (len(training.epoch) + len(training.split.val) / 3)
+    return (time.perf_counter() - begin) / (PROBES * len(rows))

@@ -28,7 +28,7 @@ from underdog.data.split import Split
 from underdog.decision.rule import check_target
 from underdog.errors import InputError, TrainingError
 from underdog.hyper import Hyperparameters
-from underdog.method import named_method
+from underdog.method import Method, named_method
 from underdog.names import TARGET_PRECISION
 from underdog.optimizer import named_optimizer, named_scheduler
 from underdog.ranks import ALONE, Ranks
@@ -68,7 +68,7 @@ def split_of(spec: RunSpec, source: Source) -> Split:
 def start(spec: RunSpec, source: Source, device: str, watcher: Watcher, ranks: Ranks = ALONE) -> Training:
     """Everything that can be wrong with a run's settings, data or network shows here, before anything is written."""
     split = split_of(spec, source)
-    method = named_method(spec.method, spec.eps, spec.tau, spec.budget)
+    method = method_of(spec)
     model, notes = build_model(spec, split.train)
     training = Training(
         model, method, split, hyperparameters(spec), spec.seed, device, spec.precision, watcher.images, ranks
@@ -77,14 +77,20 @@ def start(spec: RunSpec, source: Source, device: str, watcher: Watcher, ranks: R
     return training
 
 
+def method_of(spec: RunSpec) -> Method:
+    """The method of a run, as it was set."""
+    return named_method(spec.method, spec.eps, spec.tau, spec.budget, spec.k, spec.ratio, spec.power)
+
+
 def hyperparameters(spec: RunSpec) -> Hyperparameters:
     """How long and how fast a run trains."""
+    times = spec.lr_factor or 1
     return Hyperparameters(
         epochs=spec.epochs,
-        lr=spec.lr,
+        lr=times * spec.lr,
         batch=spec.batch,
         optimizer=named_optimizer(spec.optimizer, spec.weight_decay),
-        lr_backbone=spec.lr_backbone,
+        lr_backbone=spec.lr_backbone and times * spec.lr_backbone,
         scheduler=named_scheduler(spec.scheduler, spec.warmup),
         early_stopping=spec.early_stopping,
         augment=Augment(spec.augment),
@@ -176,7 +182,7 @@ def execute(
         result["seconds"] = _seconds(training, data_seconds + prepared, tested)
         write_atomic(folder / "model.safetensors", lambda path: _save_model(path, training, source))
         write_atomic(folder / "predictions.csv", lambda path: _save_predictions(path, training.split, history))
-        save_gallery(folder, training, named_method(spec.method, spec.eps, spec.tau, spec.budget))
+        save_gallery(folder, training, method_of(spec))
         result["decision"] = save_decision(folder, spec, training, history, target_precision)
         _save_epochs(training, folder)  # again, since the run may have been killed between its state and this
         write_json(folder / "result.json", result)

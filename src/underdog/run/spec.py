@@ -16,13 +16,15 @@ from underdog.names import (
     ALTERING,
     AUGMENTATIONS,
     BUDGETS,
+    DEFAULTS,
     METHODS,
     OPTIMIZERS,
     OVERSAMPLING,
+    PARAMETERS,
     PRECISIONS,
     SCHEDULERS,
 )
-from underdog.validate import check_eps, check_positive, check_tau
+from underdog.validate import check_eps, check_positive, check_ratio, check_tau
 
 __all__ = ["REVISION", "NetworkFiles", "Replicate", "RunSpec", "Setting"]
 
@@ -35,16 +37,20 @@ YOUNGER = {"val_fraction", "test_fraction", "folds", "fold"} | {"optimizer", "we
 YOUNGER |= {"warmup", "early_stopping", "augment", "weights", "mean", "std", "freeze_until", "devices"}
 
 #: Settings that came later still, of which a default does not enter a run's id: older runs keep theirs.
-ABSENT = {"majority_size": None}
+ABSENT = {"majority_size": None, "k": None, "ratio": None, "power": None, "lr_factor": None}
 
 
 class Setting(NamedTuple):
-    """A method as it was set."""
+    """A method as it was set; None for what it does not have, or has as usual."""
 
     method: str
     eps: float | None
     tau: float | None
     budget: str
+    k: int | None = None
+    ratio: float | None = None
+    power: float | None = None
+    lr_factor: float | None = None
 
 
 class Replicate(NamedTuple):
@@ -81,6 +87,9 @@ class RunSpec:
         seed: of initialisation, shuffling and resampling.
         data_seed: of the validation part and the imbalance.
         eps, tau: of noise and aos; None for the others.
+        k, ratio, power: of smote, of rus and ros, and of class-weighted and balanced-softmax, see ``named_method``; None for
+            the usual value, and for the others.
+        lr_factor: what a baseline's learning rates are multiplied with, where they were tuned.
         rho, mu, minority: the imbalance to induce; None for natural counts, or for a random choice.
         majority_size: training images of a class that is not made rare; None for the smallest class's.
         val_fraction, test_fraction, folds, fold: see ``Division``.
@@ -137,6 +146,10 @@ class RunSpec:
     std: tuple[float, ...] | None = None
     freeze_until: str | None = None
     majority_size: int | None = None
+    k: int | None = None
+    ratio: float | None = None
+    power: float | None = None
+    lr_factor: float | None = None
     revision: int = REVISION
     files: NetworkFiles = field(default=NetworkFiles(), compare=False, repr=False)
 
@@ -161,7 +174,10 @@ class RunSpec:
         for name in ("mean", "std"):
             if (values := getattr(self, name)) is not None:
                 object.__setattr__(self, name, tuple(map(float, values)))
-        if self.method in OVERSAMPLING:
+        for name, usual in DEFAULTS.items():
+            if getattr(self, name) == usual:
+                object.__setattr__(self, name, None)
+        if self.method in OVERSAMPLING and self.ratio is None:
             object.__setattr__(self, "budget", "epochs")
         if self.minority is not None:
             object.__setattr__(self, "minority", tuple(sorted(set(self.minority))))
@@ -179,10 +195,23 @@ class RunSpec:
             check_tau(math.nan if self.tau is None else self.tau)
         elif (self.eps, self.tau) != (None, None):
             raise InputError(f"eps and tau belong to {' and '.join(ALTERING)}, not to {self.method!r}")
+        self._check_parameters()
         for name, whole in (("epochs", True), ("lr", False), ("batch", True), ("width", False), ("devices", True)):
             check_positive(name, getattr(self, name), whole)
         if self.devices > self.batch:
             raise InputError(f"devices must be at most the images of a batch, {self.batch}, not {self.devices}")
+
+    def _check_parameters(self) -> None:
+        for name in DEFAULTS:
+            if (value := getattr(self, name)) is None:
+                continue
+            if name not in PARAMETERS[self.method]:
+                owners = " and ".join(m for m, own in PARAMETERS.items() if name in own)
+                raise InputError(f"{name} belongs to {owners}, not to {self.method!r}")
+            if name == "ratio":
+                check_ratio(value)
+            else:
+                check_positive(name, value, whole=name == "k")
 
     def _check_training(self) -> None:
         tables = (("optimizer", OPTIMIZERS), ("scheduler", SCHEDULERS))
@@ -246,7 +275,7 @@ class RunSpec:
     @property
     def setting(self) -> Setting:
         """The method with everything that may differ between methods on the same problem."""
-        return Setting(self.method, self.eps, self.tau, self.budget)
+        return Setting(*(getattr(self, name) for name in Setting._fields))
 
     @property
     def replicate(self) -> Replicate:
@@ -255,9 +284,8 @@ class RunSpec:
 
     def variant(self) -> RunSpec:
         """What all methods and seeds on the same problem have in common."""
-        return replace(
-            self, method="baseline", eps=None, tau=None, seed=0, data_seed=0, budget="epochs", fold=self.folds and 0
-        )
+        free: dict[str, Any] = dict.fromkeys(Setting._fields) | {"method": "baseline", "budget": "epochs"}
+        return replace(self, **free, seed=0, data_seed=0, fold=self.folds and 0)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``spec.json`` and ``result.json``."""

@@ -1,20 +1,26 @@
-"""Choose eps on validation."""
+"""Choose the methods' parameters on validation images of a seed that is not reported."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from underdog.data.sources import Source
-from underdog.names import EPS_GRID
+from underdog.errors import InputError, TrainingError
+from underdog.names import DEFAULTS, EPS_GRID, PARAMETERS, TRIALS
+from underdog.run.files import read_json, write_json
+from underdog.run.space import SPACE, TUNING_SEED, Values, check_trials, next_values
 from underdog.run.spec import RunSpec
 
-__all__ = ["TUNING_SEED", "choose_eps", "tuning_specs"]
+__all__ = [
+    "TUNING_SEED", "Execute", "Study", "Trial", "all_tuned", "best_eps", "choose_eps", "read_study", "study_of", "tune", "tuned",
+    "tuning_specs", "values_of",
+]  # fmt: skip
 
-#: Seed and data seed of the runs that choose eps; no reported run uses it.
-TUNING_SEED = 1_000_003
+#: Carries out a run of a source in a folder, such as ``execute``.
+Execute = Callable[[RunSpec, Source, Path], dict[str, Any]]
 
 
 def tuning_specs(spec: RunSpec) -> list[RunSpec]:
@@ -27,17 +33,254 @@ def tuning_specs(spec: RunSpec) -> list[RunSpec]:
     return [replace(fixed, eps=n / 255) for n in EPS_GRID]
 
 
-def choose_eps(
-    spec: RunSpec, source: Source, out: Path, run: Callable[[RunSpec, Source, Path], dict[str, Any]]
-) -> float:
+def choose_eps(spec: RunSpec, source: Source, out: Path, run: Execute) -> float:
     """The eps with the highest validation macro-F1 of its best epoch, the smallest of equals.
 
     Args:
         spec: a run of noise or aos, without eps.
         source: its data.
         out: folder of runs; those of the choice are kept in ``tuning/`` there and never done twice.
-        run: carries out a run, such as ``execute``.
+        run: carries out a run.
     """
-    scores = [(run(s, source, out / "tuning")["val"]["macro_f1"], s.eps) for s in tuning_specs(spec)]
-    best = max(score for score, _ in scores)
-    return min(eps for score, eps in scores if score == best and eps is not None)
+    specs = [(s, s.eps) for s in tuning_specs(spec) if s.eps is not None]
+    return best_eps([(run(s, source, out / "tuning")["val"]["macro_f1"], eps) for s, eps in specs])
+
+
+def best_eps(scored: Sequence[tuple[float, float]]) -> float:
+    """The eps with the highest score, the smallest of equals.
+
+    >>> best_eps([(0.7, 0.1), (0.9, 0.4), (0.9, 0.2)])
+    0.2
+    """
+    best = max(score for score, _ in scored)
+    return min(eps for score, eps in scored if score == best)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a search.
+
+    Attributes:
+        values: of the method's parameters.
+        score: validation macro-F1 of the best epoch; None where the training failed.
+    """
+
+    values: Values
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """The search for a method's parameters on one problem: a value, from which the next run follows.
+
+    Attributes:
+        spec: a run of it, with the least value of every parameter, whose id names the study.
+        wanted: trials in all.
+        trials: those that are done, in order.
+    """
+
+    spec: RunSpec
+    wanted: int = TRIALS
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return len(self.trials) == self.wanted
+
+    @property
+    def best(self) -> Trial:
+        """The trial with the highest score, the first of equals."""
+        return max(self.trials, key=lambda trial: -1.0 if trial.score is None else trial.score)
+
+    def next(self) -> RunSpec | None:
+        """The run to do next, in the folder ``tuning`` of the runs; None when all are done.
+
+        Raises:
+            InputError: Optuna is not installed.
+        """
+        if self.complete:
+            return None
+        tried = [(trial.values, trial.score or 0.0) for trial in self.trials]
+        return self.run(next_values(self.spec.method, tried))
+
+    def run(self, values: Values) -> RunSpec:
+        """The run of a trial with these values."""
+        return replace(self.spec, **values)  # type: ignore[arg-type]
+
+    def applied(self, spec: RunSpec) -> RunSpec:
+        """A run with the best values; usual ones say no more which budget they were found for."""
+        return replace(spec, budget=self.spec.budget, **self.best.values)  # type: ignore[arg-type]
+
+    def after(self, done: RunSpec, score: float | None) -> Study:
+        """The study with the trial that ``next`` asked for."""
+        return replace(self, trials=(*self.trials, Trial(values_of(done), score)))
+
+    def path(self, out: Path) -> Path:
+        """Where the study is stored in a folder of runs."""
+        return out / "tuning" / f"study-{self.spec.id}.json"
+
+    def save(self, out: Path) -> None:
+        """Store what is done so far."""
+        trials = [{"values": t.values, "val_macro_f1": t.score, "run": self.run(t.values).id} for t in self.trials]
+        best = self.best.values if self.complete else None
+        write_json(self.path(out), {"spec": self.spec.to_json(), "wanted": self.wanted, "trials": trials, "best": best})
+
+    def stored(self, out: Path) -> Study:
+        """The study with those of the wanted trials that were stored before, if any.
+
+        Raises:
+            InputError: the file is damaged, or another study's.
+        """
+        found = self._found(out)
+        return self if found is None else replace(self, trials=found.trials[: self.wanted])
+
+    def finished(self, out: Path) -> Study | None:
+        """The study as it was stored, whatever its number of trials, if all of those are done.
+
+        Raises:
+            InputError: the file is damaged, or another study's.
+        """
+        found = self._found(out)
+        return found if found and found.complete else None
+
+    def _found(self, out: Path) -> Study | None:
+        path = self.path(out)
+        if not path.exists():
+            return None
+        found = read_study(path)
+        if found.spec != self.spec:
+            raise InputError(f"{path} belongs to another search: choose another --out")
+        return found
+
+
+def values_of(spec: RunSpec) -> dict[str, float]:
+    """The values of a run's parameters, usual ones included.
+
+    >>> values_of(RunSpec("some data", "smote")), values_of(RunSpec("some data", "ros", ratio=0.5))
+    ({'k': 5}, {'ratio': 0.5})
+    """
+    values = {name: getattr(spec, name) for name in PARAMETERS[spec.method]}
+    return {name: DEFAULTS[name] if value is None else value for name, value in values.items()}
+
+
+def study_of(spec: RunSpec, wanted: int = TRIALS, budget: str | None = None) -> Study:
+    """The search that serves a run, before its first trial: of its method, data and settings, whatever its seeds.
+
+    Args:
+        spec: the run; what its parameters are makes no difference.
+        wanted: trials.
+        budget: the comparison's, which a spec of ros with its usual ratio does not tell; the spec's by default.
+
+    Raises:
+        InputError: a number of trials that a space does not have; a run with folds.
+    """
+    check_trials(wanted)
+    if spec.folds is not None:
+        raise InputError("tuning excludes folds: a search would see images that other folds test on")
+    least: dict[str, Any] = {name: SPACE[name].values[0] for name in PARAMETERS[spec.method]}
+    # Devices share the work, not the question: runs on several are served by a search on one.
+    fixed: dict[str, Any] = {"seed": TUNING_SEED, "data_seed": TUNING_SEED, "tuning": True, "devices": 1}
+    return Study(replace(spec, budget=budget or spec.budget, **fixed, **least), wanted)
+
+
+def read_study(path: Path) -> Study:
+    """A study that was stored.
+
+    Raises:
+        InputError: the file is no whole study.
+    """
+    try:
+        data = read_json(path)
+        spec = RunSpec.from_json(data["spec"])
+        study = Study(spec, int(data["wanted"]))
+        check_trials(study.wanted)
+        for trial in data["trials"]:
+            study = study.after(study.run(_on_axes(spec.method, trial["values"])), _score(trial["val_macro_f1"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path} is no whole study ({error}): remove it; runs that are finished stay") from error
+    if len(study.trials) > study.wanted or not spec.tuning:
+        raise InputError(f"{path} is no whole study (more trials than wanted, or reported runs): remove it")
+    return study
+
+
+def _on_axes(method: str, values: Values) -> dict[str, float]:
+    if set(values) != set(PARAMETERS[method]) or any(values[name] not in SPACE[name].values for name in values):
+        raise InputError(f"no values of {method}'s parameters: {values}")
+    return dict(values)
+
+
+def _score(score: Any) -> float | None:
+    if score is not None and not 0 <= float(score) <= 1:
+        raise InputError(f"no macro-F1: {score}")
+    return None if score is None else float(score)
+
+
+def tune(
+    study: Study, source: Source, out: Path, run: Execute, told: Callable[[Study], object] = lambda study: None
+) -> Study:
+    """Do the trials that a study still lacks, one after the other.
+
+    What is done is stored after every trial, and every trial is a run that goes on where it was interrupted; so an
+    interrupted search, continued, has the trials of an uninterrupted one. A trial after the first whose training
+    fails counts as one that recognised nothing.
+
+    Args:
+        study: as far as it was done, see ``Study.stored``.
+        source: the data.
+        out: folder of runs; those of the trials are kept in ``tuning/`` there.
+        run: carries out a run.
+        told: called with the study after every trial.
+
+    Raises:
+        InputError: Optuna is not installed.
+        TrainingError: the first trial failed, which has the usual values.
+    """
+    while (spec := study.next()) is not None:
+        try:
+            score: float | None = run(spec, source, out / "tuning")["val"]["macro_f1"]
+        except TrainingError:
+            if not study.trials:
+                raise
+            score = None
+        study = study.after(spec, score)
+        study.save(out)
+        told(study)
+    study.save(out)  # which may now want fewer trials than before
+    return study
+
+
+def tuned(spec: RunSpec, out: Path, budget: str | None = None) -> RunSpec | None:
+    """The run with the best values of a search that is stored in a folder of runs; None without a complete one.
+
+    Args:
+        spec: the run.
+        out: folder of runs.
+        budget: see ``study_of``.
+
+    Raises:
+        InputError: the stored search is damaged; a run with folds.
+    """
+    study = study_of(spec, budget=budget).finished(out)
+    return None if study is None else study.applied(spec)
+
+
+def all_tuned(specs: Iterable[RunSpec], out: Path, budget: str | None = None) -> list[RunSpec]:
+    """The runs of a comparison with the best values of their methods' searches.
+
+    Raises:
+        InputError: a search is missing, or they had different numbers of trials; the message says what to do.
+    """
+    found = [(spec, study_of(spec, budget=budget).finished(out)) for spec in specs]
+    if missing := dict.fromkeys(spec.method for spec, study in found if study is None):
+        raise InputError(
+            f"{out / 'tuning'} has no complete search for {', '.join(missing)} with this data and these settings: "
+            f"'underdog tune SOURCE --method {','.join(missing)}' with the same options makes it"
+        )
+    trials = {spec.method: study.wanted for spec, study in found if study}
+    if len(set(trials.values())) > 1:
+        each = ", ".join(f"{method} {n}" for method, n in trials.items())
+        raise InputError(
+            f"methods were tuned by different numbers of trials ({each}): 'underdog tune SOURCE --method "
+            f"{','.join(trials)} --trials {max(trials.values())}' with the same options evens that out"
+        )
+    return [study.applied(spec) for spec, study in found if study]

@@ -1,0 +1,109 @@
+"""What ``underdog grid`` says: the grid, its runs, what is left to do, and the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from underdog.cli.progress import duration
+from underdog.names import PARAMETERS
+from underdog.report.summary import parameters_text
+from underdog.report.tables import text_table
+from underdog.report.terminal import aligned, printable
+from underdog.run.estimate import Estimate
+from underdog.run.folders import Runs
+from underdog.run.grid import Grid
+from underdog.run.queue import Queue, Step, described
+from underdog.run.spec import RunSpec
+
+__all__ = ["changes", "failures", "introduction", "listing", "seconds_left", "state", "summary"]
+
+
+def introduction(grid: Grid) -> str:
+    """What the grid is, and where it departs from its source."""
+    lines = [f"grid {grid.name}" + (f": {grid.about}" if grid.about else "")]
+    return "\n".join(printable(line) for line in [*lines, *(f"  deviation: {text}" for text in grid.deviations)])
+
+
+def changes(changed: Mapping[str, str], runs: Runs) -> list[str]:
+    """Which data sets are others than when runs were made of them, a line each."""
+    return [
+        f"note: {name} is not what it was: {runs.of_data(before)} runs of the images it had before, fingerprint {before[:12]}, "
+        "stay where they are and are not among these"
+        for name, before in changed.items()
+    ]
+
+
+def seconds_left(steps: Sequence[Step], estimate: Estimate, workers: int) -> float:
+    """About how long some runs will take."""
+    each = [estimate.seconds(step.spec) for step in steps]
+    return max(sum(each) / workers, max(each, default=0))
+
+
+def state(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
+    """How many runs there are, how many of them are done, and the time that the others will take."""
+    for step in queue.steps:
+        spec = queue.resolved(step)
+        if spec is not None and (result := runs.result(spec)) is not None:
+            estimate.learn(spec, result)
+    waiting = queue.waiting()
+    searches = sum(step.spec.tuning for step in queue.steps)
+    also = f" and {searches} that choose parameters" if searches else ""
+    left = f"about {duration(seconds_left(waiting, estimate, workers))} for the others" if waiting else "nothing to do"
+    at_once = f"{workers} worker{'s' * (workers != 1)}"
+    return f"{len(queue.steps) - searches} runs{also}, {len(queue.steps) - len(waiting)} of them done; {left}, on {at_once}"
+
+
+def listing(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
+    """A line for every run, those of a search together."""
+    whole = state(queue, runs, estimate, workers)
+    rows = [("data", "mu", "method", "parameters", "budget", "seed", "state", "time")]
+    for step in queue.steps:
+        spec = queue.resolved(step)
+        done = "waits" if spec is None else runs.state(spec)
+        result = None if spec is None else runs.result(spec)
+        seconds = estimate.seconds(step.spec) if result is None else sum(result["seconds"].values())
+        known = spec or step.spec
+        mu = "" if known.mu is None else f"{known.mu:g}"
+        seed = "search" if known.tuning else str(known.seed)
+        rows.append(
+            (step.dataset, mu, known.method, _parameters(spec, step), known.budget, seed, done, duration(seconds))
+        )
+    return "\n".join([*aligned(rows), whole])
+
+
+def _parameters(spec: RunSpec | None, step: Step) -> str:
+    if spec is None:
+        return "" if step.search is None else step.search.wish if step.number is None else f"trial {step.number + 1}"
+    given = {name: getattr(spec, name) for name in PARAMETERS[spec.method]}
+    return parameters_text({name: value for name, value in given.items() if value is not None})
+
+
+def summary(queue: Queue, runs: Runs) -> str:
+    """A table of scores for each data set and variant, of the runs that are done."""
+    found: dict[tuple[str, RunSpec], dict[str, tuple[RunSpec, dict[str, object]]]] = {}
+    for step in queue.steps:
+        spec = queue.resolved(step)
+        result = None if spec is None or spec.tuning else runs.result(spec)
+        if spec is not None and result is not None:
+            found.setdefault((step.dataset, spec.variant()), {})[spec.id] = spec, result
+    names = [_variant(dataset, spec) for dataset, spec in found]
+    tables = []
+    for name, (_, spec), group in zip(names, found, found.values(), strict=True):
+        title = name if names.count(name) == 1 else f"{name}, lr {spec.lr:g}, {spec.epochs} epochs, batch {spec.batch}"
+        tables.append(f"{printable(title)}\n" + text_table([result for _, result in group.values()]))
+    return "\n\n".join(tables) or "no run is done"
+
+
+def _variant(dataset: str, spec: RunSpec) -> str:
+    parts = [dataset]
+    parts += [f"{name} {value:g}" for name in ("rho", "mu") if (value := getattr(spec, name)) is not None]
+    return ", ".join(parts)
+
+
+def failures(queue: Queue) -> str:
+    """What failed and why, and what could not be begun for that."""
+    lines = [f"failed: {name}: {error}" for name, error in queue.failures.items()]
+    if waiting := queue.waiting():
+        lines.append(f"not begun, since the search for their parameters is not done: {len(waiting)} runs")
+        lines += [f"  {described(step.dataset, step.spec)}" for step in waiting[:10]]
+    return "\n".join(printable(line) for line in lines)

@@ -1,0 +1,354 @@
+"""Downloads, from a server of the test's own."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import underdog as ud
+from underdog.data import fetch as fetching
+from underdog.data.fetch import FetchError, fetch_dataset
+from underdog.data.known import KNOWN, Download, KnownSet, Place
+
+DATA = bytes(range(256)) * 4000  # a megabyte: several chunks
+OTHER = bytes(reversed(DATA))
+
+
+@dataclass
+class Served:
+    """What the server has, how it behaves, and what it was asked for."""
+
+    address: str = ""
+    data: bytes = DATA
+    ranges: bool = True
+    tag: str = '"one"'
+    stop_after: int | None = None
+    stall: bool = False
+    status: int = 200
+    location: str = ""
+    length: bool = True
+    shift: int = 0
+    asked: list[tuple[str | None, str | None]] = field(default_factory=list)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers like a server that is well, or as ``Served`` says."""
+
+    served: Served
+
+    def do_GET(self) -> None:
+        own, wanted = self.served, self.headers.get("Range")
+        own.asked.append((wanted, self.headers.get("If-Range")))
+        if own.status != 200 and self.path == "/file":
+            self.send_response(own.status)
+            self.send_header("Location", own.location)
+            self.end_headers()
+            return
+        begin, fits = 0, self.headers.get("If-Range") in (None, own.tag)
+        if own.ranges and wanted and fits:
+            begin = int(wanted.removeprefix("bytes=").removesuffix("-")) + own.shift
+        if begin >= len(own.data):
+            self.send_error(416)
+            return
+        self.send_response(206 if begin else 200)
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{len(own.data) - 1}/{len(own.data)}")
+        if own.length:
+            self.send_header("Content-Length", str(len(own.data) - begin))
+        self.send_header("ETag", own.tag)
+        self.end_headers()
+        self.wfile.write(own.data[begin : own.stop_after])
+        if own.stall:
+            time.sleep(1)
+
+    def log_message(self, *text: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    own = Served()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (Handler,), {"served": own}))
+    own.address = f"http://127.0.0.1:{server.server_port}/file"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield own
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def table(address: str, name: str = "set.bin", data: bytes = DATA) -> dict[str, KnownSet]:
+    checksum = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return {"own": KnownSet("Own", "", (Place(name),), (Download(name, address, len(data), checksum),))}
+
+
+@pytest.fixture
+def fetch(served: Served, tmp_path: Path) -> Callable[..., Path]:
+    """Download what the server has into the folder ``to``."""
+    return lambda **more: fetch_dataset("own", tmp_path / "to", **({"known": table(served.address)} | more))
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+
+
+def test_a_file_is_whole_and_right_and_alone(fetch: Any, served: Served, tmp_path: Path) -> None:
+    come: list[int] = []
+    path = fetch(progress=come.append)
+    assert path == tmp_path / "to" / "set.bin"
+    assert path.read_bytes() == DATA
+    assert left(tmp_path) == ["to", "to/set.bin"]
+    assert sum(come) == len(DATA)
+    assert served.asked == [(None, None)]
+
+
+def test_what_is_there_and_right_is_not_asked_for_again(fetch: Any, served: Served) -> None:
+    fetch()
+    come: list[int] = []
+    said: list[str] = []
+    path = fetch(progress=come.append, say=said.append)
+    assert len(served.asked) == 1
+    assert come == [len(DATA)]
+    assert said == [f"{path}: there, and right"]
+
+
+def test_a_file_of_that_name_is_never_overwritten(fetch: Any, served: Served, tmp_path: Path) -> None:
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / "set.bin").write_bytes(b"mine")
+    with pytest.raises(
+        ud.InputError, match=r"not the file that is known \(4 bytes instead of 1,024,000\): move it away"
+    ):
+        fetch()
+    assert (tmp_path / "to" / "set.bin").read_bytes() == b"mine"
+    assert not served.asked
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_a_transfer_that_breaks_off_goes_on(length: bool, fetch: Any, served: Served, tmp_path: Path) -> None:
+    served.stop_after, served.length = 300_000, length
+    with pytest.raises(FetchError, match=r"broke off after 300,000 of 1,024,000 bytes; .* the same command goes on"):
+        fetch()
+    assert left(tmp_path / "to") == ["set.bin.part", "set.bin.part.version"]
+    served.stop_after = None
+    come: list[int] = []
+    assert fetch(progress=come.append).read_bytes() == DATA
+    assert served.asked[1:] == [("bytes=300000-", '"one"')]
+    assert come[0] == 300_000
+    assert sum(come) == len(DATA)
+    assert left(tmp_path / "to") == ["set.bin"]
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        ({"ranges": False}, 1),  # the server gives no parts
+        ({"tag": '"two"'}, 1),  # it has another version by now, which If-Range tells it
+        ({"tag": 'W/"weak"'}, 1),
+        ({"shift": -7}, 2),  # it answers with another part
+        ({"shift": 2 * len(DATA)}, 2),  # it says that there is no such part
+    ],
+)
+def test_what_cannot_be_resumed_begins_anew(change: dict[str, Any], asked: int, fetch: Any, served: Served) -> None:
+    served.stop_after = 300_000
+    with pytest.raises(FetchError):
+        fetch()
+    served.stop_after = None
+    for name, value in change.items():
+        setattr(served, name, value)
+    come: list[int] = []
+    assert fetch(progress=come.append).read_bytes() == DATA
+    assert len(served.asked) == 1 + asked
+    assert sum(come) == len(DATA)
+
+
+@pytest.mark.parametrize("part", [OTHER[:300_000], OTHER, DATA + b"more", DATA])
+def test_a_part_of_something_else_does_no_harm(part: bytes, fetch: Any, served: Served, tmp_path: Path) -> None:
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / "set.bin.part").write_bytes(part)
+    come: list[int] = []
+    assert fetch(progress=come.append).read_bytes() == DATA
+    assert sum(come) == len(DATA)
+    assert len(served.asked) == {300_000: 2, len(DATA): int(part != DATA)}.get(len(part), 1)
+
+
+def test_what_is_not_the_known_file_is_set_aside(fetch: Any, served: Served, tmp_path: Path) -> None:
+    served.data = OTHER
+    digests = [hashlib.sha256(data).hexdigest() for data in (OTHER, DATA)]
+    with pytest.raises(
+        FetchError, match=r"sha256 {} instead of {}\); it was set aside as .*set.bin.wrong".format(*digests)
+    ):
+        fetch()
+    assert left(tmp_path / "to") == ["set.bin.wrong"]
+    served.data = DATA
+    assert fetch().read_bytes() == DATA
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_a_file_of_another_size_is_not_downloaded(length: bool, fetch: Any, served: Served, tmp_path: Path) -> None:
+    served.data, served.length = DATA[:-1], length
+    with pytest.raises(FetchError, match=r"1,023,999 (bytes, not the|of) 1,024,000"):
+        fetch()
+    assert not (tmp_path / "to" / "set.bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "words"),
+    [
+        (404, "", r"file: the server answers 404 \(Not Found\)"),
+        (503, "", "503"),
+        (302, "file:///etc/passwd", "file:///etc/passwd' is not allowed"),
+        (302, "ftp://127.0.0.1/x", "unknown url type: ftp"),
+        (302, "/file", "infinite loop"),
+        (204, "", "does not answer with the file"),
+    ],
+)
+def test_a_server_that_refuses_is_quoted(status: int, location: str, words: str, fetch: Any, served: Served) -> None:
+    served.status, served.location = status, location
+    with pytest.raises(FetchError, match=words):
+        fetch()
+
+
+def test_a_redirection_is_followed(fetch: Any, served: Served) -> None:
+    served.status, served.location = 302, "/elsewhere"
+    assert fetch().read_bytes() == DATA
+
+
+def test_nobody_there_and_nobody_answering(fetch: Any, served: Served, monkeypatch: Any) -> None:
+    monkeypatch.setattr(fetching, "PATIENCE", 0.2)
+    served.stall, served.stop_after = True, 1000
+    with pytest.raises(FetchError, match=r"nothing came for 0\.2 s; what has come is kept"):
+        fetch()
+    with pytest.raises(FetchError, match="cannot be reached: Connection refused"):
+        fetch(known=table("http://127.0.0.1:9/file"))
+
+
+def test_a_full_disk_is_known_before_and_met_in_the_middle(fetch: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    resource = pytest.importorskip("resource")  # not on Windows
+    with monkeypatch.context() as patched:
+        patched.setattr(fetching.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+        with pytest.raises(FetchError, match="needs 1,024,000 bytes more, but the disk has 10 free"):
+            fetch()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))
+    try:
+        with pytest.raises(
+            FetchError, match=r"set\.bin\.part cannot be written: File too large; what has come is kept"
+        ):
+            fetch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "to" / "set.bin.part").read_bytes() == DATA[:500_000]
+    assert fetch().read_bytes() == DATA
+
+
+def test_an_interruption_keeps_what_has_come(fetch: Any, served: Served, tmp_path: Path) -> None:
+    come: list[int] = []
+
+    def interrupt(more: int) -> None:
+        come.append(more)
+        if sum(come) > 200_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(progress=interrupt)
+    kept = (tmp_path / "to" / "set.bin.part").read_bytes()
+    assert kept == DATA[: sum(come)]
+    assert fetch().read_bytes() == DATA
+    assert served.asked[-1] == (f"bytes={len(kept)}-", '"one"')
+
+
+@pytest.mark.parametrize("name", ["../set.bin", "/tmp/set.bin", "a/../../set.bin"])
+def test_names_that_leave_the_folder_are_refused(name: str, fetch: Any, served: Served, tmp_path: Path) -> None:
+    with pytest.raises(ud.InputError, match="a name that leaves the folder"):
+        fetch(known=table(served.address, name))
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("link", ["sub", "sub/set.bin", "sub/set.bin.part"])
+def test_links_that_leave_the_folder_are_refused(link: str, fetch: Any, served: Served, tmp_path: Path) -> None:
+    place = tmp_path / "to" / link
+    place.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ud.InputError, match="is a link that leaves"):
+        fetch(known=table(served.address, "sub/set.bin"))
+    assert left(tmp_path / "elsewhere") == []
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://127.0.0.1/x", "/etc/passwd"])
+def test_only_http_addresses_are_fetched(address: str, fetch: Any) -> None:
+    with pytest.raises(ud.InputError, match="only http and https"):
+        fetch(known=table(address))
+
+
+def test_a_folder_that_cannot_be_made_or_is_in_use(fetch: Any, tmp_path: Path) -> None:
+    def again(more: int) -> None:
+        with pytest.raises(ud.InputError, match="in use by another download"):
+            fetch()
+
+    fetch(progress=again)
+    (tmp_path / "file").touch()
+    with pytest.raises(ud.InputError, match=r"file cannot be written: (File exists|Not a directory)"):
+        fetch_dataset("own", tmp_path / "file", known=table("http://127.0.0.1:9/file"))
+
+
+# The command
+
+
+def test_the_command_lists_fetches_and_goes_on(served: Served, tmp_path: Path, underdog: Any, monkeypatch: Any) -> None:
+    monkeypatch.setitem(KNOWN, "mnist", table(served.address)["own"])
+    served.stop_after = 1000
+    broken = underdog("data fetch mnist --to", tmp_path)
+    assert (broken.code, broken.err.count("\n")) == (1, 1)
+    assert "broke off after 1,000 of 1,024,000 bytes" in broken.err
+    served.stop_after = None
+    ran = underdog("data fetch mnist --to", tmp_path)
+    assert (ran.code, ran.err) == (0, "")
+    assert "set.bin: whole, and right" in ran.out
+    assert f"underdog data info {tmp_path / 'set.bin'}" in ran.out
+    assert "there, and right" in underdog("data fetch mnist --to", tmp_path).out
+
+
+def test_the_command_is_interrupted_with_a_word(tmp_path: Path, underdog: Any, monkeypatch: Any) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetching, "fetch_dataset", interrupt)
+    ran = underdog("data fetch mnist --to", tmp_path)
+    assert ran.code == 130
+    assert "the same command goes on" in ran.out
+
+
+def test_what_needs_an_account_is_explained_until_it_is_there(tmp_path: Path, underdog: Any, pictures: Any) -> None:
+    ran = underdog("data fetch intel --to", tmp_path)
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    for words in (
+        "https://www.kaggle.com/datasets/puneet6060/intel-image-classification",
+        f"kaggle datasets download -d puneet6060/intel-image-classification -p {tmp_path}",
+        f"underdog data info {tmp_path}/intel-image-classification.zip --size 150",
+    ):
+        assert words in ran.out
+    with pytest.raises(ud.InputError, match="no public address: Kaggle asks for an account"):
+        fetch_dataset("intel", tmp_path)
+    pictures.zip(tmp_path / "intel-image-classification.zip", {"seg_train/seg_train/sea/1.jpg": b""})
+    assert underdog("data fetch intel --to", tmp_path).code == 0
+
+
+def test_the_command_says_what_it_needs(underdog: Any) -> None:
+    listed = underdog("data fetch --list").out
+    assert all(re.search(rf"^{name} .*{re.escape(own.title)}", listed, re.MULTILINE) for name, own in KNOWN.items())
+    for command in ("data fetch", "data fetch mnist", "data fetch --to x"):
+        ran = underdog(command)
+        assert (ran.code, "needs the NAME" in ran.err) == (2, True)
+    assert "did you mean 'mnist'" in underdog("data fetch mnits --to x").err

@@ -1,0 +1,103 @@
+"""Grids that are killed or interrupted leave no process behind, and go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GRID = """\
+datasets:
+  digits: {rho: 20, mu: 0.6}
+model: slow:net
+epochs: 3
+methods: [ros, smote]
+"""
+#: A network that takes its time, but for the last time.
+SLOW = """
+import os, time
+from pathlib import Path
+import underdog as ud
+
+class Slow(ud.PaperNet):
+    def forward(self, x):
+        if not Path("quick").exists():
+            Path(f"pid-{os.getpid()}").touch()
+            time.sleep(0.05)
+        return super().forward(x)
+
+def net(channels, classes, size):
+    return Slow(channels, classes, size, width=0.1)
+"""
+
+
+def until(condition: Callable[[], Any]) -> None:
+    """Wait for something that has to happen soon, however busy the machine is."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
+    """A grid that is at work on its second epochs with two workers, on a terminal of its own as it were."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("slow.py").write_text(SLOW)
+    Path("tiny.yaml").write_text(GRID)
+    command = [sys.executable, "-m", "underdog", "grid", "tiny.yaml", "--workers", "2"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    until(lambda: len([*Path("runs").glob("*/state.safetensors")]) == 2 or process.poll() is not None)
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill -9"])
+def test_a_grid_that_is_stopped_leaves_no_process_and_goes_on(
+    how: str, grid: subprocess.Popen[str], underdog: Any
+) -> None:
+    if how == "Ctrl-C":
+        os.killpg(grid.pid, signal.SIGINT)  # as a terminal does: to every process
+        _, err = grid.communicate(timeout=120)
+        assert grid.returncode == 130
+        assert err == "underdog: error: interrupted; the same command goes on from the last finished epoch\n"
+        assert not Path("runs/.grid-images").exists()
+    else:
+        grid.kill()
+        grid.wait()
+    workers = [int(path.name.removeprefix("pid-")) for path in Path().glob("pid-*")]
+    assert len(workers) >= 2
+    until(lambda: not any(map(alive, workers)))
+    states = [*Path("runs").glob("*/state.safetensors")]
+    assert len(states) == 2
+    before = {path: path.with_name("epochs.jsonl").read_text().splitlines() for path in states}
+    assert {len(lines) for lines in before.values()} <= {1, 2}
+    assert not [*Path("runs").glob("*/failed.json")]
+    Path("quick").touch()
+    ran = underdog("grid tiny.yaml --workers 2")
+    assert ran.code == 0, ran.err
+    assert not any(state.exists() for state in states)
+    assert not Path("runs/.grid-images").exists()
+    after = {path: path.with_name("epochs.jsonl").read_text().splitlines() for path in states}
+    assert {path: lines[: len(before[path])] for path, lines in after.items()} == before  # with the time that each took
+    assert {len(lines) for lines in after.values()} == {3}

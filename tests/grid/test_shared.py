@@ -1,0 +1,74 @@
+"""Sources in files that processes share, and estimates of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from underdog.data.images import ImageSet
+from underdog.data.prepare import prepare
+from underdog.data.reading import Reading
+from underdog.data.sources import Source, load_images
+from underdog.run.estimate import Estimate, outline
+from underdog.run.shared import map_source, save_source
+from underdog.run.spec import RunSpec
+
+
+def source() -> Source:
+    def part(n: int) -> ImageSet:
+        rng = np.random.default_rng(n)
+        pixels = torch.from_numpy(rng.integers(0, 256, (n, 3, 5, 4), dtype=np.uint8))
+        labels = torch.from_numpy(np.arange(n) % 2)
+        groups, items = np.array([f"g{i // 2}" for i in range(n)]), np.array([f"日{i}.png" for i in range(n)])
+        return ImageSet(pixels, labels, ("a", "<b>"), groups, items, frozenset({1}))
+
+    return Source("toy", part(9), None, part(4), ("a note",), Reading(size=(5, 4), resize="pad"))
+
+
+def test_a_mapped_source_is_the_source(tmp_path: Path) -> None:
+    whole = source()
+    mapped = map_source(save_source(whole, tmp_path / "toy"))
+    assert mapped.fingerprint == whole.fingerprint
+    assert (mapped.name, mapped.notes, mapped.reading) == (whole.name, whole.notes, whole.reading)
+    assert mapped.val is None
+    assert mapped.test is not None
+    assert mapped.test.names.tolist() == ["日0.png", "日1.png", "日2.png", "日3.png"]
+    assert mapped.train.minority == {1}
+
+
+def test_what_a_process_writes_into_mapped_images_is_seen_by_nobody_else(tmp_path: Path) -> None:
+    folder = save_source(source(), tmp_path / "toy")
+    one, other = map_source(folder), map_source(folder)
+    one.train.images[:] = 0
+    assert other.fingerprint == source().fingerprint
+
+
+def test_an_outline_is_divided_as_the_source_is() -> None:
+    digits = load_images("digits")
+    whole, small = (prepare(s, 3, rho=20, mu=0.6) for s in (digits, outline(digits)))
+    assert whole.kept.tolist() == small.kept.tolist()
+    assert whole.split.train.counts == small.split.train.counts
+    assert whole.split.test is not None
+    assert small.split.test is not None
+    assert whole.split.test.names.tolist() == small.split.test.names.tolist()
+
+
+def test_an_estimate_counts_the_images_of_each_method_and_learns_from_runs_that_are_done() -> None:
+    digits = load_images("digits")
+    estimate = Estimate({digits.fingerprint: digits}, "cpu")
+    spec = RunSpec(digits.fingerprint, "baseline", rho=20, mu=0.6, epochs=10)
+    counts = prepare(digits, rho=20, mu=0.6).split.train.counts
+    evaluated = 10 * 143 / 3 + 2 * 359 / 3
+
+    def images(method: str, budget: str = "epochs") -> float:
+        return estimate.images(RunSpec(digits.fingerprint, method, rho=20, mu=0.6, epochs=10, budget=budget))
+
+    assert images("baseline") == pytest.approx(10 * sum(counts) + evaluated)
+    assert images("ros") == images("baseline", "updates") == pytest.approx(10 * 10 * max(counts) + evaluated)
+    assert images("rus") == pytest.approx(10 * 10 * min(counts) + evaluated)
+    estimate.learn(spec, {"seconds": {"train": 3.0, "evaluate": 1.0}})
+    assert estimate.seconds(spec) == pytest.approx(4.0)
+    assert estimate.seconds(RunSpec(digits.fingerprint, "rus", rho=20, mu=0.6, epochs=10)) < 4.0

@@ -1,0 +1,284 @@
+"""A grid's tables say what its runs say, and the paper's figures stand where they belong."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_runs import SKILL, write_run
+
+from underdog.metrics import Metrics
+from underdog.report import write_tables
+from underdog.report.collect import collect, run_of, tuning_runs
+from underdog.report.grid_runs import AT_AOS, Grid, arrange, reported
+from underdog.report.published import F1, published
+
+PAPER = ("baseline", "rus", "ros", "smote", "aos")
+MUS = (0.2, 0.4, 0.6, 0.8)
+
+
+def folders_of(home: Path) -> list[Path]:
+    return sorted(path.parent for path in home.glob("*/result.json"))
+
+
+def grid_of(home: Path, names: dict[str, str] | None = None) -> Grid:
+    """The only budget's grid."""
+    runs, _ = reported(collect(folders_of(home)).runs)
+    (grid,) = arrange(runs, tuning_runs(runs).runs, names or {})
+    return grid
+
+
+def table(output: Path, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((output / "csv" / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def write(home: Path) -> tuple[Path, dict[str, tuple[str, ...]]]:
+    """The tables of a folder of runs."""
+    output = home.parent / "tables"
+    return output, write_tables(folders_of(home), home, output)
+
+
+def fill(
+    home: Path, methods: Iterable[str] = ("ros", "aos"), seeds: int = 2, mus: Iterable[float | None] = MUS, **more: Any
+) -> None:
+    for method, seed, mu in product(methods, range(seeds), mus):
+        write_run(home, method, seed, **{"rho": 60, "mu": mu, "source": "mnist", **more})
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[tuple[str, float], list[float]]]:
+    """Tables of the paper's MNIST variants, and all scores by method and mu, read anew."""
+    home = tmp_path_factory.mktemp("mnist") / "runs"
+    fill(home, PAPER, seeds=3)
+    output, _ = write(home)
+    found: dict[tuple[str, float], list[float]] = {}
+    for folder in folders_of(home):
+        result = json.loads((folder / "result.json").read_text())
+        score = Metrics(np.array(result["test"]["confusion"])).macro_f1
+        found.setdefault((result["spec"]["method"], result["spec"]["mu"]), []).append(score)
+    return output, found
+
+
+def test_means_deviations_and_differences_to_the_paper(
+    mnist: tuple[Path, dict[tuple[str, float], list[float]]],
+) -> None:
+    output, scores = mnist
+    rows = [r for r in table(output, "f1-epochs-best") if r["line"] == "variant"]
+    assert len(rows) == len(PAPER) * len(MUS)
+    for row in rows:
+        own = scores[row["method"], float(row["mu"])]
+        printed = published().scores[F1]["mnist", 60, float(row["mu"])][row["method"]]
+        assert float(row["mean"]) == pytest.approx(np.mean(own))
+        assert float(row["sd"]) == pytest.approx(np.std(own, ddof=1))
+        assert int(row["n"]) == 3
+        assert float(row["published"]) == printed
+        assert float(row["difference"]) == pytest.approx(np.mean(own) - printed)
+
+
+def test_averages_are_means_over_mu(mnist: tuple[Path, dict[tuple[str, float], list[float]]]) -> None:
+    output, scores = mnist
+    for row in (r for r in table(output, "f1-epochs-best") if r["line"] == "average"):
+        assert float(row["mean"]) == pytest.approx(np.mean([np.mean(scores[row["method"], mu]) for mu in MUS]))
+        assert float(row["published"]) == published().averages[F1]["mnist"][row["method"]]
+
+
+def test_wins_are_counted_over_variants(mnist: tuple[Path, dict[tuple[str, float], list[float]]]) -> None:
+    output, scores = mnist
+    rows = table(output, "wins-f1-epochs-best")
+    assert len(rows) == len(PAPER) * (len(PAPER) - 1)
+    for row in rows:
+        gaps = [
+            round(np.mean(scores[row["method"], mu]), 4) - round(np.mean(scores[row["other"], mu]), 4) for mu in MUS
+        ]
+        assert (int(row["wins"]), int(row["losses"])) == (sum(g > 0 for g in gaps), sum(g < 0 for g in gaps))
+        printed = [published().scores[F1]["mnist", 60, mu] for mu in MUS]
+        assert int(row["published_wins"]) == sum(p[row["method"]] > p[row["other"]] for p in printed)
+
+
+def test_means_that_print_alike_are_a_tie(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    same = np.diag([30, 30, 30])
+    for method in ("ros", "aos"):
+        write_run(home, method, confusion=same, rho=20, mu=0.2)
+    output, _ = write(home)
+    assert [(r["wins"], r["ties"], r["losses"]) for r in table(output, "wins-f1-epochs-best")] == [("0", "1", "0")] * 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"source": "digits"}, {"rho": 20}, {"mus": (0.5,)}, {"majority_size": 1000}, {"rho": None, "mus": (None,)}],
+)
+def test_what_the_paper_has_not_run_has_no_published_figure(other: dict[str, Any], tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    fill(home, **{"mus": (0.6,), **other})
+    output, _ = write(home)
+    assert {r["published"] for r in table(output, "f1-epochs-best")} == {""}
+    assert "The paper has no figures for " in (output / "tables.html").read_text()
+
+
+def test_the_last_epoch_and_equal_updates_have_no_published_figures(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    fill(home, ("ros", "baseline"), mus=(0.6,))
+    fill(home, ("baseline",), mus=(0.6,), budget="updates", skill=0.9)
+    output, said = write(home)
+    assert [s.split(",")[0] for s in said] == ["equal epochs", "equal epochs", "equal updates", "equal updates"]
+    assert {r["published"] != "" for r in table(output, "f1-epochs-best") if r["line"] == "variant"} == {True}
+    assert {r["published"] for name in ("epochs-last", "updates-best") for r in table(output, f"f1-{name}")} == {""}
+
+
+def test_oversampling_counts_for_both_budgets_and_others_for_their_own(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    fill(home, ("ros", "baseline"), mus=(0.6,))
+    fill(home, ("baseline",), mus=(0.6,), budget="updates", updates=777)
+    output, _ = write(home)
+    by_budget = {
+        budget: {r["method"]: float(r["mean"]) for r in table(output, f"updates-{budget}")}
+        for budget in ("epochs", "updates")
+    }
+    assert by_budget == {"epochs": {"ros": 40, "baseline": 40}, "updates": {"ros": 40, "baseline": 777}}
+
+
+def test_best_and_last_epoch_are_scored_apart(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    folder = write_run(home, "ros", rho=20, mu=0.4)
+    run = run_of(json.loads((folder / "result.json").read_text()))
+    output, _ = write(home)
+    best, last = (table(output, f"f1-epochs-{selection}")[0] for selection in ("best", "last"))
+    assert (float(best["mean"]), float(last["mean"])) == (run.best.macro_f1, run.last.macro_f1)
+    assert run.best.macro_f1 != run.last.macro_f1
+
+
+def tune(home: Path, method: str, best: int, mu: float = 0.8) -> None:
+    """Runs that choose an eps."""
+    for n in (4, 8, 16):
+        skill = 0.9 if n == best else 0.5
+        write_run(home / "tuning", method, 99, rho=20, mu=mu, eps=n / 255, tuning=True, skill=skill, source="mnist")
+
+
+def sweep(home: Path, method: str, seeds: int = 2) -> None:
+    for n, seed in product((4, 8, 16), range(seeds)):
+        write_run(home, method, seed, rho=20, mu=0.8, eps=n / 255, source="mnist")
+
+
+def test_the_tuned_eps_stands_in_the_tables_and_the_others_in_a_figure(tmp_path: Path) -> None:
+    tune(tmp_path, "aos", best=16)
+    tune(tmp_path, "noise", best=4)
+    sweep(tmp_path, "aos")
+    sweep(tmp_path, "noise")
+    write_run(tmp_path, "ros", rho=20, mu=0.8, source="mnist")
+    grid = grid_of(tmp_path)
+    assert [c.label for c in grid.columns] == ["ros", "noise", AT_AOS, "aos"]
+    eps = {
+        c.label: {round(run.spec.eps * 255) for run in runs}
+        for c, runs in grid.rows[0].cells.items()
+        if c.label != "ros"
+    }
+    assert eps == {"noise": {4}, AT_AOS: {16}, "aos": {16}}
+    assert {m: [round(g.runs[0].spec.eps * 255) for g in own] for m, own in grid.sweeps[0].groups.items()} == {
+        "noise": [4, 8, 16],
+        "aos": [4, 8, 16],
+    }
+
+
+def test_a_control_at_aos_s_eps_only_is_one_column(tmp_path: Path) -> None:
+    for method in ("ros", "noise", "aos"):
+        write_run(tmp_path, method, rho=20, mu=0.8)
+    assert [c.label for c in grid_of(tmp_path).columns] == ["ros", "noise", "aos"]
+
+
+def test_a_control_that_still_lacks_its_own_eps_is_not_taken_for_it(tmp_path: Path) -> None:
+    tune(tmp_path, "aos", best=16)
+    tune(tmp_path, "noise", best=4)
+    for method in ("noise", "aos"):
+        write_run(tmp_path, method, rho=20, mu=0.8, eps=16 / 255, source="mnist")
+    assert [c.label for c in grid_of(tmp_path).columns] == [AT_AOS, "aos"]
+
+
+def test_a_search_of_eps_and_tau_goes_before_one_of_eps(tmp_path: Path) -> None:
+    tune(tmp_path, "aos", best=16)
+    for tau, skill in ((0.7, 0.8), (0.9, 0.6)):
+        write_run(
+            tmp_path / "tuning", "aos", 99, rho=20, mu=0.8, eps=0.1, tau=tau, tuning=True, skill=skill, source="mnist"
+        )
+    write_run(tmp_path, "aos", rho=20, mu=0.8, eps=0.1, tau=0.7, source="mnist")
+    sweep(tmp_path, "aos")
+    assert [c.label for c in grid_of(tmp_path).columns] == ["aos", "aos 16/255 tau 0.5"]
+
+
+def test_settings_that_nothing_chose_are_columns_each(tmp_path: Path) -> None:
+    sweep(tmp_path, "aos")
+    assert [c.label for c in grid_of(tmp_path).columns] == [f"aos {n}/255 tau 0.5" for n in (4, 8, 16)]
+    output, _ = write(tmp_path)
+    assert all("/" not in path.stem for path in (output / "csv").iterdir())
+
+
+def test_runs_that_chose_a_setting_are_not_reported(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    write_run(home, "ros", rho=20, mu=0.8)
+    write_run(home, "aos", 99, rho=20, mu=0.8, tuning=True)
+    output, _ = write(home)
+    assert {r["method"] for r in table(output, "f1-epochs-best")} == {"ros"}
+    assert "a run that chose a setting is not reported" in (output / "tables.md").read_text()
+
+
+def test_a_missing_cell_is_a_dash_and_makes_no_average(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    fill(home, ("ros", "aos"), mus=(0.2, 0.4))
+    fill(home, ("smote",), mus=(0.2,))
+    output, _ = write(home)
+    rows = table(output, "f1-epochs-best")
+    assert {r["method"] for r in rows if r["line"] == "average"} == {"ros", "aos"}
+    assert "An average is given only where" in (output / "tables.md").read_text()
+
+
+def test_data_sets_have_the_names_of_the_grid(tmp_path: Path) -> None:
+    write_run(tmp_path, "ros", rho=60, mu=0.8, source="mnist.tar")
+    assert grid_of(tmp_path).datasets == ("mnist.tar",)
+    assert grid_of(tmp_path, {"0123abcd" * 4: "mnist"}).rows[0].printed == ("mnist", 60, 0.8)
+
+
+@pytest.mark.parametrize("text", ['{"datasets": {"mnist"', "[]", '{"datasets": {"mnist": 3}}', '{"name": "small"}'])
+def test_an_unreadable_grid_file_is_said_and_sources_name_the_data(text: str, tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    write_run(home, "ros", rho=60, mu=0.8, source="mnist.tar")
+    (home / "grid.json").write_text(text)
+    output, _ = write(home)
+    assert {r["dataset"] for r in table(output, "updates-epochs")} == {"mnist.tar"}
+    assert "data sets are named after their sources" in (output / "tables.html").read_text()
+
+
+def test_data_that_the_grid_does_not_know_is_said(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    write_run(home, "ros", rho=60, mu=0.8, source="mnist.tar")
+    (home / "grid.json").write_text(
+        json.dumps({"datasets": {"mnist": {"fingerprint": "f" * 32, "source": "mnist.tar"}}})
+    )
+    output, _ = write(home)
+    assert {r["dataset"] for r in table(output, "updates-epochs")} == {"mnist.tar"}
+    assert "grid.json does not know their data" in (output / "tables.html").read_text()
+
+
+def test_the_same_data_under_other_settings_is_told_apart(tmp_path: Path) -> None:
+    for lr, mu in product((0.1, 0.01), (0.2, 0.4)):
+        write_run(tmp_path, "ros", rho=60, mu=mu, lr=lr)
+    grid = grid_of(tmp_path)
+    assert [r.remark for r in grid.rows] == ["lr 0.01", "lr 0.01", "lr 0.1", "lr 0.1"]
+    assert [len(family) for family in grid.families] == [2, 2]
+
+
+def test_variants_are_in_the_order_of_mu(tmp_path: Path) -> None:
+    for mu in (0.8, 0.2, 0.6):
+        write_run(tmp_path, "ros", rho=60, mu=mu)
+    assert [r.spec.mu for r in grid_of(tmp_path).rows] == [0.2, 0.6, 0.8]
+
+
+def test_every_method_of_the_table_has_a_place(tmp_path: Path) -> None:
+    for method in SKILL:
+        write_run(tmp_path, method, rho=60, mu=0.2)
+    assert [c.label for c in grid_of(tmp_path).columns] == ["baseline", "rus", "ros", "smote", "noise", "aos"]

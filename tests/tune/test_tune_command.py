@@ -1,0 +1,123 @@
+"""``underdog tune``, and ``--tuned`` after it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from underdog.names import METHODS, PARAMETERS
+from underdog.run.spec import RunSpec
+from underdog.run.tune import values_of
+
+QUICK = "--rho 20 --mu 0.6 --batch 256 --epochs 1 --width 0.1"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def best(out: Path, method: str) -> dict[str, float]:
+    (path,) = (out / "tuning").glob(f"study-{method}-*.json")
+    return json.loads(path.read_text())["best"]
+
+
+def specs(out: Path) -> list[RunSpec]:
+    return [RunSpec.from_json(json.loads(p.read_text())["spec"]) for p in out.glob("*/result.json")]
+
+
+def test_what_was_tuned_is_what_train_and_compare_use(out: Path, underdog: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(out.parent)
+    command = f"tune digits {QUICK} --method baseline,aos --trials 2 --out {out}"
+    ran = underdog(command)
+    assert ran.code == 0, ran.err
+    assert "4 runs (2 methods, 2 trials each, seed 1000003, not reported), 0 of them done" in ran.out
+    assert ran.out.count("best: ") == 2
+    tuning = specs(out / "tuning")
+    assert len(tuning) == 4
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*.json") if not p.name.startswith("study")}
+    again = underdog(command)
+    assert "4 of them done" in again.out
+    assert again.out.splitlines()[1:] == ran.out.splitlines()[1:]
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    compared = underdog(f"compare digits {QUICK} --methods baseline,aos --tuned --seeds 1 --out {out}")
+    assert compared.code == 0, compared.err
+    done = {spec.method: spec for spec in specs(out)}
+    assert {method: values_of(spec) for method, spec in done.items()} == {m: best(out, m) for m in done}
+    assert underdog(f"train digits {QUICK} --method aos --tuned --out {out}").out.count("finished before") == 1
+    assert "of 2 trials the one with the highest" in Path("report.html").read_text(encoding="utf-8")
+
+
+def test_parameters_of_a_comparison_reach_the_methods_that_have_them(
+    out: Path, underdog: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(out.parent)
+    ran = underdog(f"compare digits {QUICK} --methods rus,smote --ratio 1/2 --k 3 --seeds 1 --out {out}")
+    assert ran.code == 0, ran.err
+    assert {s.method: values_of(s) for s in specs(out)} == {"rus": {"ratio": 0.5}, "smote": {"k": 3}}
+
+
+def test_help_says_what_is_searched_for(underdog: Any) -> None:
+    out = " ".join(underdog("tune --help").out.split())
+    assert all(f"{method} {', '.join(PARAMETERS[method]).replace('_', ' ')}" in out for method in METHODS)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("tune digits --trials 0", ["trials must be from 1 to 20", "0"]),
+        ("tune digits --trials 21", ["trials must be from 1 to 20", "21"]),
+        ("tune digits --method smoot", ["unknown method 'smoot'", "'smote'", "all"]),
+        ("tune digits --eps 0.1", ["--eps"]),
+        ("tune digits --epochs 0", ["epochs must be"]),
+        ("train digits --method ros --tuned --ratio 0.5", ["--tuned", "excludes --ratio"]),
+        ("train digits --tuned --tau 0.5", ["--tuned", "excludes --tau"]),
+        ("train digits --rho 5 --mu 0.2 --method ros --tuned", ["no complete search for ros", "underdog tune SOURCE --method ros"]),
+        ("train digits --method ros --k 3", ["k belongs to smote, not to 'ros'"]),
+        ("train digits --method ros --ratio 2", ["ratio must be a number above 0 and at most 1, not 2"]),
+        ("train digits --method smote --k 2.5", ["--k", "'2.5' is not a whole number"]),
+        ("train digits --method balanced-softmax --power 0", ["power must be a number above 0"]),
+        ("compare digits --methods ros,aos --k 3", ["none of the methods ros, aos has k"]),
+        ("compare digits --methods ros --tuned --folds 3", ["tuning excludes folds"]),
+    ],
+)  # fmt: skip
+def test_bad_input_is_explained_and_leaves_nothing_behind(
+    command: str, said: list[str], out: Path, underdog: Any, monkeypatch: Any
+) -> None:
+    out.parent.mkdir(exist_ok=True)
+    monkeypatch.chdir(out.parent)
+    ran = underdog(f"{command} --out {out}")
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+    assert all(text in ran.err for text in said), ran.err
+    assert not out.exists()
+
+
+def test_without_optuna_the_extra_is_named_before_the_data_are_read(out: Path, underdog: Any, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    ran = underdog(f"tune nowhere/ {QUICK} --out {out}")
+    assert (ran.code, ran.err) == (2, "underdog: error: tuning needs Optuna: pip install 'underdog[tune]'\n")
+
+
+def test_a_search_that_is_interrupted_keeps_its_trials_and_goes_on(out: Path, underdog: Any, monkeypatch: Any) -> None:
+    from underdog.cli import tuning  # noqa: PLC0415
+
+    execute, calls = tuning.execute, []
+
+    def breaks(spec: RunSpec, *more: Any) -> dict[str, Any]:
+        calls.append(spec)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return execute(spec, *more)
+
+    monkeypatch.setattr(tuning, "execute", breaks)
+    command = f"tune digits {QUICK} --method ros --trials 2 --out {out}"
+    ran = underdog(command)
+    assert ran.code == 130
+    assert "the same command goes on" in ran.err
+    assert "1 of them done" in underdog(command).out
+    assert [calls[0], calls[1], calls[1]] == calls
