@@ -16,7 +16,7 @@ from small import Awkward
 from test_no_trace import same
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import TensorDataset, default_collate
+from torch.utils.data import TensorDataset
 
 import underdog as ud
 
@@ -77,7 +77,7 @@ WORKERS = [
     {"workers": 1},
     {"workers": 4},
     {"workers": 4, "persistent_workers": True, "prefetch_factor": 1},
-    {"workers": 1, "pin_memory": True, "collate_fn": default_collate},
+    {"workers": 1, "pin_memory": True},
     {"workers": 1, "persistent_workers": True, "multiprocessing_context": "spawn"},
 ]
 
