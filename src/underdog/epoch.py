@@ -38,7 +38,7 @@ def pack_signs(signs: Tensor) -> Tensor:
     """
     rows, d = signs.shape
     codes = torch.ones(rows, -(-d // 4) * 4, dtype=torch.uint8, device=signs.device)
-    codes[:, :d] = (signs + 1).to(torch.uint8)
+    codes[:, :d] = signs.to(torch.int8).view(torch.uint8) + 1  # in bytes: wider ones would be the peak of a refresh
     quads = codes.view(rows, -1, 4)
     return quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
 

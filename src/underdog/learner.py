@@ -35,33 +35,50 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def _set_training(module: nn.Module, value: bool) -> None:
+    own = vars(module)
+    if "training" in own:
+        own["training"] = value  # past ``nn.Module.__setattr__``, which takes ten times as long
+    else:
+        module.training = value  # kept elsewhere, such as a scripted module's
+
+
 @contextmanager
-def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Put a model in evaluation mode and afterwards everything back, also when something raises.
+def untouched(model: nn.Module, device: torch.device, *more: nn.Module) -> Iterator[list[nn.Module]]:
+    """Put models in evaluation mode and afterwards everything back, also when something raises; yields their modules.
 
     Restored bit for bit: every module's train/eval flag, every buffer (the very tensor and its
     values), every parameter's ``requires_grad`` and ``grad``, and the random state of torch, numpy and Python.
+
+    *Deviation*: from ``model.eval()``; the flags alone are set, since what a method of somebody's own does beside it,
+    such as merging weights, would be a trace.
     """
-    modules = list(model.modules())
-    flags = [m.training for m in modules]
-    buffers = [{k: (b, None if b is None else b.clone()) for k, b in m._buffers.items()} for m in modules]
-    parameters = [(p, p.requires_grad, p.grad) for p in model.parameters()]
+    modules = [m for each in (model, *more) for m in each.modules()]
+    training = [m for m in modules if m.training]
+    buffers = [(m._buffers, k, b, None if b is None else b.clone()) for m in modules for k, b in m._buffers.items()]
+    parameters = [(p, p.requires_grad, p.grad) for m in modules for p in m._parameters.values() if p is not None]
     states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
-            model.eval()
-            yield
+            for m in training:
+                _set_training(m, False)
+            yield modules
         finally:
-            for m, training, saved in zip(modules, flags, buffers, strict=True):
-                m.training = training
-                for k, (buffer, values) in saved.items():
-                    m._buffers[k] = buffer
+            for m in modules:
+                if m.training:
+                    _set_training(m, False)
+            for m in training:
+                _set_training(m, True)
+            with torch.no_grad():
+                for own, name, buffer, values in buffers:
+                    own[name] = buffer
                     if buffer is not None and values is not None:
-                        with torch.no_grad():
-                            buffer.copy_(values)
+                        buffer.copy_(values)
             for p, requires_grad, grad in parameters:
-                p.requires_grad_(requires_grad)
-                p.grad = grad
+                if p.requires_grad is not requires_grad:
+                    p.requires_grad_(requires_grad)
+                if p.grad is not grad:
+                    p.grad = grad
             random.setstate(states[0])
             np.random.set_state(states[1])
 

@@ -58,9 +58,9 @@ class Ranks:
                 f"the model is distributed over {other} processes, but rank {self.rank} of {self.world} is to show its images: "
                 "give rank=torch.distributed.get_rank() and world=torch.distributed.get_world_size()"
             )
-        if self.alone:
-            return
         if not (distributed.is_available() and distributed.is_initialized()):
+            if self.alone:
+                return
             raise InputError(
                 f"rank {self.rank} of {self.world} has no process group to reach the others: call "
                 "torch.distributed.init_process_group first"

@@ -7,8 +7,9 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import torch
+from extras import needs
 from PIL import Image
-from scripts import SHAPE, Photos, network
+from scripts import SHAPE, AlwaysDropping, Checkpointed, FixedBackbone, Photos, network
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
 
@@ -41,6 +42,10 @@ class Rows(Dataset):
 
 
 Pair = namedtuple("Pair", "picture label name")
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    return ud.to_unit(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
 
 
 def picture(x: Tensor) -> Image.Image:
@@ -136,6 +141,29 @@ def test_half_precision_networks_and_images_of_their_own_device_type() -> None:
     assert aos.current.zero_gradients == 0
 
 
+def test_half_precision_images_keep_their_type() -> None:
+    items = shown(Photos(transform=lambda x: ud.to_unit(x).half()), network().half())
+    expected = shown(Photos(transform=ud.to_unit))
+    assert {x.dtype for x, _ in items} == {torch.float16}
+    far = torch.stack([(x.float() - e).abs() for (x, _), (e, _) in zip(items, expected, strict=True)])
+    assert (far > 1e-2).float().mean() < 0.1  # few signs differ
+
+
+def test_a_data_set_of_hugging_face() -> None:
+    needs("datasets")
+    import datasets  # noqa: PLC0415
+
+    photos = Photos(transform=ud.to_unit)
+    table = datasets.Dataset.from_dict({"image": [picture(photos[i][0]) for i in range(44)], "label": photos.targets})
+    table = table.cast_column("image", datasets.Image())
+    expected = torch.stack([x for x, _ in shown(photos)])
+    assert torch.equal(torch.stack([item["image"] for item in shown(table)]), expected)
+    own = table.with_transform(
+        lambda rows: {"pixel_values": [to_tensor(i) for i in rows["image"]], "label": rows["label"]}
+    )
+    assert torch.equal(torch.stack([item["pixel_values"] for item in shown(own)]), expected)
+
+
 class Stream(IterableDataset):
     def __iter__(self) -> object:
         return iter(())
@@ -196,12 +224,19 @@ def test_a_model_that_cannot_be_attacked_is_refused_at_the_first_epoch_even_if_i
     for net, said in (
         (network(classes=2), "column for each class"),
         (nn.Sequential(nn.Flatten(0)), "must return logits"),
+        (Checkpointed(network(), reentrant=True), "use_reentrant=False"),
+        (FixedBackbone("no_grad"), r"requires_grad_\(False\)"),
     ):
         with pytest.raises(ud.InputError, match=said):
             shown(Photos(transform=ud.to_unit), net, resampler=late)
-    aos = ud.Snapshot(Photos(transform=ud.to_unit), AOS)
+    aos = ud.Snapshot(Photos(transform=ud.to_unit), late)
     with pytest.raises(ud.InputError, match="bind"):
         next(iter(aos.loader()))
+    aos.bind(network(), lambda z, y: nn.functional.cross_entropy(z, y, weight=torch.tensor([1.0, 2, 30]))).set_epoch(0)
+    with pytest.raises(ud.InputError, match="neither the mean nor the sum"):
+        next(iter(aos.loader()))
+    with pytest.warns(UserWarning, match="functional dropout"):
+        shown(Photos(transform=ud.to_unit), AlwaysDropping(network()), resampler=late)
 
 
 def test_an_epoch_whose_length_changes_is_refused() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
+import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 from scripts import EPS, Photos, batch, network
 from test_snapshot import Darken
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from two import in_two
@@ -88,7 +90,9 @@ def train_and_resume(rank: int) -> dict[str, Any]:
     aos = snapshot(rank=rank, world=2).bind(model)
     loader, answer = aos.loader(BATCH // 2), {"rest": [], "resumed": []}
     for t in range(3):
-        alone = snapshot().bind(copy.deepcopy(model.module))  # one process that has come to this very point
+        alone = snapshot()
+        alone.ranks = ByItself()
+        alone.bind(copy.deepcopy(model.module))  # one process that has come to this very point
         if t == 2:
             alone.load_state_dict(aos.state_dict())
             alone.set_epoch(2)
@@ -110,6 +114,13 @@ def train_and_resume(rank: int) -> dict[str, Any]:
     answer["resumed"] = [x.numpy() for x, _ in again.loader(BATCH // 2)]
     assert len(y) == sum(COUNTS)
     return answer
+
+
+class ByItself(Ranks):
+    """One process although there is a group of two."""
+
+    def check(self, model: nn.Module | None = None) -> None:
+        pass
 
 
 class FailsOn(nn.Module):
@@ -141,7 +152,8 @@ def fail(rank: int) -> dict[str, Any]:
     aos.set_epoch(0)
     answer["afterwards"] = len(list(aos.loader().sampler))
     parallel = DistributedDataParallel(network())
-    for name, wrong in (("alone", snapshot()), ("three", snapshot(rank=rank, world=3))):
+    wrongs = {"alone": snapshot(), "undivided": snapshot(), "three": snapshot(rank=rank, world=3)}
+    for name, wrong in wrongs.items():
         with pytest.raises(ud.InputError) as said:
             wrong.bind(parallel if name == "alone" else network())
         answer[name] = str(said.value)
@@ -176,8 +188,18 @@ def online(rank: int) -> dict[str, Any]:
     }
 
 
+def like_torchrun(rank: int) -> None:
+    """Leave the process group, as torchrun would start a script that makes its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = Ranks(rank, 2).told(free.getsockname()[1])
+    distributed.barrier()
+    distributed.destroy_process_group()
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+
+
 def follow_the_page(rank: int) -> list[list[int]]:
-    """The images that the script of the documentation shows, before and after, as their numbers in the data set."""
+    """How many images the script of the documentation shows in each batch, before and after."""
     (diff,) = re.findall(r"```diff torchrun\n(.*?)```", PAGE, re.DOTALL)
     shown: list[list[int]] = []
     for sign in "-+":
@@ -188,8 +210,8 @@ def follow_the_page(rank: int) -> list[list[int]]:
         )
         script = "\n".join(line[1:] for line in diff.splitlines() if line[:1] in (sign, " "))
         names = {"train_set": data, "network": net, "MEAN": 0.0, "STD": 1.0, "epochs": 2, "workers": 0}
-        lines = [line for line in script.splitlines() if "init_process_group" not in line]  # there is one
-        exec("\n".join(lines), names | {"loss": nn.CrossEntropyLoss(), "make_optimizer": torch.optim.SGD})
+        like_torchrun(rank)
+        exec(script, names | {"loss": nn.CrossEntropyLoss(), "make_optimizer": torch.optim.SGD})
         shown.append(numbers)
     return shown
 
@@ -321,6 +343,7 @@ def test_an_error_on_one_rank_is_one_on_all_and_nobody_waits(both: Both) -> None
         assert zero[name] == ("TrainingError", "rank 1 failed: OSError: the disk of rank 1 is gone")
     assert zero["afterwards"] == one["afterwards"] == 227
     assert "distributed over 2 processes" in zero["alone"]
+    assert "process group, 0 of 2, not 0 of 1" in zero["undivided"]
     assert "process group, 0 of 2, not 0 of 3" in zero["three"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -160,10 +159,21 @@ def test_resuming_within_an_epoch_without_the_callback_is_an_error(checkpoints: 
         trainer(None).fit(module, aos.bind(module).loader(BATCH), ckpt_path=checkpoints[1] / "batch-step=7.ckpt")
 
 
+def test_resuming_a_run_that_had_no_snapshot_needs_a_word(tmp_path: Path) -> None:
+    saving = ModelCheckpoint(tmp_path, "old", save_last=False)
+    data = Photos(transform=ud.to_unit)
+    trainer(None, saving, max_epochs=3).fit(Module(), DataLoader(data, BATCH, shuffle=True))
+    aos, module = snapshot(), Module()
+    with pytest.raises(ud.InputError, match=r"set_epoch\(3, anew=True\)"):
+        trainer(aos).fit(module, aos.loader(BATCH), ckpt_path=tmp_path / "old.ckpt")
+    aos.set_epoch(3, anew=True)
+    trainer(aos).fit(module, aos.loader(BATCH), ckpt_path=tmp_path / "old.ckpt")
+    assert {t for t, _, _ in module.shown} == {3}
+    assert aos.current.altered_examples > 5
+
+
 def test_what_lightning_may_not_do_to_the_loader_is_an_error_at_the_first_call() -> None:
     aos, module = snapshot(), Module()
-    with pytest.raises(ud.InputError, match="shown by one process, not by 2"):
-        SnapshotCallback(aos).setup(SimpleNamespace(world_size=2), module, "fit")
     with pytest.raises(ud.InputError, match="trains on a DataLoader"):
         trainer(aos).fit(module, validation())
     with (

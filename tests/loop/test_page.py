@@ -23,11 +23,16 @@ MEAN, STD = 0.4, 0.3
 
 
 def normalise(x: Tensor) -> Tensor:
-    return (ud.to_unit(x) - MEAN) / STD
+    return ((ud.to_unit(x) if x.dtype == torch.uint8 else x) - MEAN) / STD
 
 
 def flip(x: Tensor) -> Tensor:
     return x.flip(-1) if torch.rand(()) < 0.5 else x
+
+
+def brighten(x: Tensor) -> Tensor:
+    assert 0 <= x.min() <= x.max() <= 1
+    return x * torch.rand(())
 
 
 def side(diff: str, sign: str) -> str:
@@ -40,11 +45,12 @@ def names() -> dict[str, object]:
     model = network()
     optimizer = torch.optim.Adam(model.parameters())
     data = Photos(transform=normalise)
-    settings = {"MEAN": MEAN, "STD": STD, "normalise": normalise, "flip": flip, "epochs": 3, "workers": 0}
+    settings = {"MEAN": MEAN, "STD": STD, "flip": flip, "epochs": 3, "workers": 0}
+    settings |= {"normalise": normalise, "to_tensor": ud.to_unit, "brighten": brighten}
     return {"model": model, "optimizer": optimizer, "loss": nn.CrossEntropyLoss(), "train_set": data, **settings}
 
 
-@pytest.mark.parametrize("diff", DIFFS[:3], ids=["online", "snapshot", "augment"])
+@pytest.mark.parametrize("diff", DIFFS[:4], ids=["online", "snapshot", "augment", "colours"])
 def test_each_diff_runs_before_and_after_and_is_about_three_lines(diff: str) -> None:
     weights = []
     for sign in "-+":
@@ -54,6 +60,10 @@ def test_each_diff_runs_before_and_after_and_is_about_three_lines(diff: str) -> 
     assert sum(line.startswith("+") and "import" not in line for line in diff.splitlines()) <= 3
     if "loader" in diff:
         assert not torch.equal(*weights)
+    else:  # the loader is that of the diff before
+        aos: Any = scope["aos"]
+        (aos if aos.script else aos.bind(scope["model"])).set_epoch(0)
+        assert len(next(iter(aos.loader(8)))[0]) == 8
 
 
 def lightning_names() -> dict[str, object]:
@@ -92,7 +102,7 @@ def transformers_names() -> dict[str, object]:
 def test_the_frameworks_diffs_run_before_and_after(extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs(extra)
     monkeypatch.chdir(tmp_path)  # the frameworks write where they stand
-    diff = DIFFS[3 if extra == "lightning" else 4]
+    diff = DIFFS[4 if extra == "lightning" else 5]
     weights = []
     for sign in "-+":
         scope = lightning_names() if extra == "lightning" else transformers_names()
@@ -107,7 +117,7 @@ def test_scikit_learns_diff_runs_before_and_after() -> None:
     rng = np.random.default_rng(0)
     for sign in "-+":
         scope: dict[str, Any] = {"X": rng.uniform(0, 16, (30, 64)), "y": rng.permutation(30) // 24, "epochs": 2}
-        exec(side(DIFFS[5], sign), scope)
+        exec(side(DIFFS[6], sign), scope)
         assert scope["classifier"].predict_proba(scope["X"]).shape == (30, 2)
 
 
@@ -118,6 +128,12 @@ def test_a_missing_extra_is_named(module: str, extra: str, monkeypatch: pytest.M
         monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]  # as if it were not installed
     with pytest.raises(ud.InputError, match=rf"underdog\[{extra}\]"):
         importlib.import_module(f"underdog.loop.{module}")
+
+
+def test_every_block_of_the_page_is_run_by_a_test() -> None:
+    blocks = re.findall(r"^```(.*)$", PAGE, re.MULTILINE)
+    # test_distributed.py runs that for torchrun.
+    assert blocks == ["diff", ""] * 7 + ["python", ""] + ["diff torchrun", ""]
 
 
 def test_the_lines_about_resuming() -> None:

@@ -110,6 +110,30 @@ def test_a_loss_with_buffers_of_its_own_keeps_them() -> None:
     assert loss.training
 
 
+def test_what_a_network_does_when_it_changes_its_mode_is_left_alone() -> None:
+    class Merging(nn.Sequential):
+        """As adapters of low rank do, which are merged into the weights for evaluation."""
+
+        def train(self, mode: bool = True) -> nn.Module:
+            with torch.no_grad():
+                self[0].weight.mul_(2 if not mode else 1)
+            return super().train(mode)
+
+    (x, y), net = batch(), Merging(*network())
+    before = net[0].weight.clone()
+    assert torch.equal(perturbed(x, y, net), perturbed(x, y, nn.Sequential(*net)))
+    assert torch.equal(net[0].weight, before)
+    assert net.training
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_scripted_network_is_looked_at_in_evaluation_mode_too() -> None:
+    (x, y), net = batch(), network()
+    scripted = torch.jit.script(net)
+    assert torch.equal(perturbed(x, y, scripted), expected(net, x, y))
+    assert all(m.training for m in scripted.modules())
+
+
 def test_under_no_grad_and_inference_mode_it_is_the_same() -> None:
     (x, y), net = batch(), network()
     with torch.no_grad():

@@ -23,7 +23,7 @@ import underdog as ud
 EPS, TAU, SEED, BATCH = 16 / 255, 0.6, 5, 16
 AOS = ud.aos(EPS, TAU)
 #: More workers than cores are slow, which is not what is tested.
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning", "ignore:.*pin_memory")
 
 
 def photos(transform: object = ud.to_unit) -> Photos:
@@ -77,6 +77,7 @@ WORKERS = [
     {"workers": 1},
     {"workers": 4},
     {"workers": 4, "persistent_workers": True, "prefetch_factor": 1},
+    {"workers": 1, "pin_memory": True},
     {"workers": 1, "persistent_workers": True, "multiprocessing_context": "spawn"},
 ]
 
@@ -213,6 +214,35 @@ def test_epochs_go_forward_and_0_begins_again() -> None:
     assert equal(list(again.epoch(0)), first[0])
 
 
+def altered(loop: Loop, t: int) -> list[tuple[Tensor, Tensor]]:
+    """Epoch t, of which nothing is trained on."""
+    loop.aos.set_epoch(t)
+    return list(loop.loader)
+
+
+def test_to_begin_in_the_middle_takes_a_state_or_a_word() -> None:
+    loop, whole = Loop(ud.Snapshot(photos(), AOS, seed=SEED)), Loop(ud.Snapshot(photos(), AOS, seed=SEED))
+    with pytest.raises(ud.InputError, match=r"(?s)load_state_dict.*set_epoch\(5, anew=True\)"):
+        loop.aos.set_epoch(5)
+    with pytest.raises(ud.InputError, match="cannot be the first"):
+        loop.loader.set_epoch(1)
+    loop.aos.set_epoch(5, anew=True)
+    shown, expected = list(loop.loader), [altered(whole, t) for t in range(6)][5]
+    assert equal(shown, expected)  # the network being the same all along: what was due at 4, in the order of 5
+    assert loop.aos.current.altered_examples > 5
+    assert loop.aos.state_dict()["epoch"] == 5
+    later = ud.Snapshot(photos(), ud.From(9, AOS), seed=SEED).bind(network())
+    later.set_epoch(5, anew=True)
+    assert not any(index.change for index in later.loader().sampler)  # none was due
+
+
+def test_epochs_that_are_left_out_are_made_up_for() -> None:
+    jumping, whole = (Loop(ud.Snapshot(photos(), AOS, seed=SEED)) for _ in range(2))
+    expected = [altered(whole, t) for t in range(6)]
+    for t in (0, 3, 5):
+        assert equal(altered(jumping, t), expected[t]), t
+
+
 def test_loaders_can_be_wrapped_and_told_the_epoch_through_the_sampler() -> None:
     one, two = (ud.Snapshot(photos(), AOS, seed=SEED).bind(network()) for _ in range(2))
     plain = torch.utils.data.DataLoader(one.loader().dataset, batch_sampler=one.loader(8).batch_sampler)
@@ -277,7 +307,19 @@ def test_a_look_at_no_image_is_needed_to_find_labels_and_few_to_check_the_rest()
     assert data.reads == 32
 
 
-def test_a_refresh_leaves_no_trace() -> None:
+def test_a_loss_that_is_bound_again_before_an_epoch_is_the_one_attacked() -> None:
+    loops = [Loop(ud.Snapshot(photos(), AOS, seed=SEED)) for _ in range(2)]
+    before, after = [], []
+    for sign, loop in zip((1, -1), loops, strict=True):
+        before.append(altered(loop, 0))
+        loop.aos.bind(loop.model, lambda z, y, sign=sign: sign * F.cross_entropy(z, y, reduction="none"))
+        after.append(altered(loop, 2))
+    assert equal(*before)
+    assert not equal(*after)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_refresh_leaves_no_trace(fails: bool) -> None:
     data = TensorDataset(torch.rand(30, 1, 16, 16), torch.tensor([0] * 20 + [1] * 6 + [2] * 4))
     net = Awkward(3)
     F.cross_entropy(net(torch.rand(4, 1, 16, 16)), torch.tensor([0, 1, 2, 0])).backward()
@@ -294,10 +336,20 @@ def test_a_refresh_leaves_no_trace() -> None:
             random.getstate(),
         ]
 
+    def break_(z: Tensor, y: Tensor) -> Tensor:
+        raise RuntimeError("the loss broke")
+
+    if fails:
+        list(aos.loader().sampler)  # a look, so that it is the refresh that fails
+        aos.bind(net, break_)
     before = state()
     aos.set_epoch(0)
-    assert len(list(aos.loader().sampler)) == 60
-    assert aos.current.altered_rows == 10
+    if fails:
+        with pytest.raises(RuntimeError, match="broke"):
+            list(aos.loader().sampler)
+    else:
+        assert len(list(aos.loader().sampler)) == 60
+        assert aos.current.altered_rows == 10
     assert same(before, state())
 
 

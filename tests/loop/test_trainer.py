@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -181,8 +182,10 @@ def test_what_the_trainer_cannot_do_is_an_error_at_the_first_call(tmp_path: Path
     aos, args = ud.Snapshot(Pictures(), AOS), arguments(tmp_path)
     with pytest.raises(ud.InputError, match="train_dataset"):
         SnapshotTrainer(Model(), args, snapshot=aos, train_dataset=Pictures())
-    with pytest.raises(ud.InputError, match="by 2"):
-        SnapshotTrainer.check(SimpleNamespace(train_dataset=None, args=SimpleNamespace(world_size=2)))
+    for kind in ("FSDP", "DEEPSPEED"):
+        parts = {"args": SimpleNamespace(world_size=2), "accelerator.distributed_type.value": kind}
+        with pytest.raises(ud.InputError, match=f"which {kind} divides"):
+            SnapshotTrainer.check(MagicMock(train_dataset=None, **parts))
     shrinking = trainer(tmp_path, ud.Every(2, Shrink()))
     with pytest.raises(ud.InputError, match="length from 44 to 12"):
         shrinking.train()

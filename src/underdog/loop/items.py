@@ -25,8 +25,9 @@ __all__ = ["Augment", "Items", "Pixels", "Shown", "ShownItems", "Signs", "seeded
 #: (C, H, W) as the data set gives it -> what the network is to see.
 Augment = Callable[[Tensor], Any]
 
-#: (256, 4) the signs in every byte that ``pack_signs`` can make; a table is four times as fast as shifting.
-SIGNS = unpack_signs(torch.arange(256, dtype=torch.uint8).view(-1, 1), 4).float().numpy()
+#: (256,) the four int8 signs in every byte that ``pack_signs`` can make, side by side in one number: a table is
+#: four times as fast as shifting, and one number as fast as four.
+SIGNS = unpack_signs(torch.arange(256, dtype=torch.uint8).view(-1, 1), 4).numpy().view(np.int32)[:, 0]
 
 #: What dictionaries call the image.
 IMAGES = ("pixel_values", "image", "img", "images")
@@ -170,7 +171,7 @@ class ShownItems(Dataset[Any]):
     def _altered(self, x: Tensor, change: Signs | Pixels | None) -> Tensor:
         units = self.items.units
         if isinstance(change, Signs):
-            signs = torch.from_numpy(SIGNS.take(change.packed, axis=0)).flatten()[: x.numel()].to(x.dtype)
+            signs = torch.from_numpy(SIGNS.take(change.packed).view(np.int8)[: x.numel()])
             return units.move(x[None], signs.view(1, *x.shape), change.eps, change.clip)[0]
         if isinstance(change, Pixels):
             return units.to_input(torch.from_numpy(change.values)[None])[0].to(x.dtype)

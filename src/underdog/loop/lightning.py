@@ -11,9 +11,11 @@ from underdog.errors import InputError
 from underdog.loop.loader import SnapshotLoader
 from underdog.loop.losses import LossLike
 from underdog.loop.snapshot import Snapshot
+from underdog.ranks import Ranks
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.strategies import DDPStrategy
 except ImportError as error:
     raise InputError("Lightning is not installed: pip install 'underdog[lightning]'") from error
 
@@ -32,11 +34,18 @@ class InPrecision(nn.Module):
             return self.network(self.plugin.convert_input(x))
 
 
+def itself(module: LightningModule) -> nn.Module:
+    """The network of a module that returns logits when it is called with images."""
+    return module  # type: ignore[no-any-return]
+
+
 class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked at only where it is installed
     """Let a Lightning ``Trainer`` train on ``aos.loader(...)``: binds the module in training, and resumes from its checkpoints.
 
     Lightning itself announces the epochs. The refresh happens when the first batch of an epoch is asked for, in
-    the main process. Sanity checks, validation and ``limit_train_batches`` change nothing of that.
+    the main process. Sanity checks, validation and ``limit_train_batches`` change nothing of that. On several devices
+    (``strategy="ddp"``) each is shown its share of the epoch, as in a plain loop; the snapshot needs no ``rank`` and
+    ``world`` then.
 
     Args:
         snapshot: whose ``loader(...)`` the trainer is given.
@@ -44,7 +53,8 @@ class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked a
         network: from the module to what returns logits; by default the module itself, called with images.
 
     Raises:
-        InputError: several devices; a trainer that does not train on the snapshot's loader.
+        InputError: a strategy that divides the network itself, such as FSDP; a trainer that does not train on the
+            snapshot's loader.
 
     >>> import torch, underdog as ud
     >>> data = torch.utils.data.TensorDataset(torch.rand(12, 1, 2, 2), torch.tensor([0] * 9 + [1] * 3))
@@ -58,7 +68,7 @@ class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked a
         self,
         snapshot: Snapshot,
         loss: LossLike = None,
-        network: Callable[[LightningModule], nn.Module] = lambda module: module,
+        network: Callable[[LightningModule], nn.Module] = itself,
     ) -> None:
         self.snapshot, self.loss, self.network = snapshot, loss, network
         self._batch, self._seen = 1, 0
@@ -66,11 +76,12 @@ class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked a
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        if trainer.world_size > 1:
+        if trainer.world_size > 1 and not isinstance(trainer.strategy, DDPStrategy):
             raise InputError(
-                f"a snapshot is shown by one process, not by {trainer.world_size}: train on one device, or use "
-                "underdog.perturb_batch in training_step with underdog.BalancedSampler, which Lightning divides among devices"
+                f"a snapshot looks at the whole network on every device, which {type(trainer.strategy).__name__} divides: "
+                'use strategy="ddp", or underdog.perturb_batch in training_step'
             )
+        self.snapshot.ranks = Ranks(trainer.global_rank, trainer.world_size)
         self.snapshot.bind(InPrecision(self.network(pl_module), trainer), self.loss)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, DistributedSampler
 
 from underdog.errors import InputError
 from underdog.loop.items import Shown
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["EpochSampler", "SnapshotLoader"]
 
 
-class EpochSampler(Sampler[Shown]):
-    """The order of an epoch; the refresh happens where its iteration begins, which is always in the main process."""
+class EpochSampler(DistributedSampler[Shown]):
+    """The order of an epoch; the refresh happens where its iteration begins, which is always in the main process.
+
+    A ``DistributedSampler``, since it gives this rank's share, by which frameworks know not to divide it again.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+        self.snapshot = snapshot  # nothing of the parent's: it divides a data set, and shuffles by itself
 
     def __len__(self) -> int:
         return len(self.snapshot)
@@ -42,6 +45,7 @@ class SnapshotLoader(DataLoader[Any]):
     """
 
     sampler: EpochSampler
+    _is_accelerate_prepared: bool
 
     def __iter__(self) -> Any:
         return self._watched()
@@ -55,7 +59,7 @@ class SnapshotLoader(DataLoader[Any]):
         if not isinstance(self.sampler, EpochSampler):
             raise InputError(
                 f"the loader's sampler was replaced by a {type(self.sampler).__name__}, which does not know what an epoch "
-                "shows (Lightning does so for overfit_batches, and on several devices): leave that setting away"
+                "shows (Lightning does so for overfit_batches): leave that setting away"
             )
         snapshot = self.sampler.snapshot
         inner, fresh, trained = super().__iter__(), snapshot.fresh, list[bool]()

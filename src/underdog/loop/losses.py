@@ -71,7 +71,7 @@ def losses_of(values: object, n: int, part: Callable[[slice], Tensor]) -> Tensor
     if not isinstance(values, Tensor):
         raise InputError(f"the loss must return a tensor, not {type(values).__name__}")
     if values.ndim and values.shape[0] == n:
-        return values.reshape(n, -1).sum(1)
+        return values if values.ndim == 1 else values.reshape(n, -1).sum(1)
     if values.numel() != 1:
         raise InputError(
             f"the loss must return one value for each of the {n} images, not a tensor of shape {tuple(values.shape)}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
@@ -61,22 +61,20 @@ def logits_of(output: object, n: int) -> Tensor:
     return found
 
 
-@contextmanager
-def _eagerly() -> Iterator[None]:
+def _eagerly() -> AbstractContextManager[object]:
     """Run compiled networks as they were written: evaluation mode would compile their graph anew."""
     compilers = "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")
-    with torch.compiler.set_stance("force_eager") if compilers else ExitStack():
-        yield
+    return torch.compiler.set_stance("force_eager") if compilers else nullcontext()
 
 
 @contextmanager
-def _bare(model: nn.Module) -> Iterator[None]:
+def _bare(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Let DistributedDataParallel, wherever it is in a model, pass images through and no more.
 
     Of its own, it would send buffers to the other ranks, which may have no image to alter just now, and
     wait for gradients that never come.
     """
-    found = [m for m in model.modules() if isinstance(m, DistributedDataParallel) and "forward" not in m.__dict__]
+    found = [m for m in modules if isinstance(m, DistributedDataParallel) and "forward" not in m.__dict__]
     for m in found:
         m.__dict__["forward"] = m.module.__call__
     try:
@@ -145,14 +143,14 @@ class Script:
     @contextmanager
     def _looking(self, device: torch.device) -> Iterator[None]:
         """Nothing that happens within leaves a trace on the model, the loss or the random state."""
-        with ExitStack() as stack:
-            stack.enter_context(_explained())
-            stack.enter_context(untouched(self.model, device))
-            if isinstance(self.loss, nn.Module):
-                stack.enter_context(untouched(self.loss, device))
-            stack.enter_context(_bare(self.model))
-            stack.enter_context(_eagerly())
-            stack.enter_context(torch.inference_mode(False))
+        own = (self.loss,) if isinstance(self.loss, nn.Module) else ()
+        with (
+            _explained(),
+            untouched(self.model, device, *own) as modules,
+            _bare(modules),
+            _eagerly(),
+            torch.inference_mode(False),
+        ):
             yield
 
     def _losses(self, x: Tensor, y: Tensor) -> Tensor:

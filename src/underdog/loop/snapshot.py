@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import Dataset, IterableDataset
 
+from underdog.epoch import Epoch
 from underdog.errors import InputError
 from underdog.loop.items import Augment, Items, Shown, ShownItems, seeded
 from underdog.loop.labels import find_labels
@@ -107,6 +108,7 @@ class Snapshot:
         self._due: int | None = None  # the epoch announced last
         self._begun: int | None = None  # the epoch that ``current`` is
         self._resume, self.announcements = 0, 0
+        self._anew = False  # whether epochs may begin in the middle without a state
         self.fresh = False  # whether an epoch was announced that nothing was trained on
 
     @staticmethod
@@ -209,17 +211,34 @@ class Snapshot:
                     "would repeat its validation images in training"
                 )
         shown = ShownItems(self.items, self.augment, self.seed)
-        return SnapshotLoader(shown, batch_size, sampler=EpochSampler(self), **settings)
+        loader = SnapshotLoader(shown, batch_size, sampler=EpochSampler(self), **settings)
+        # Accelerate's mark for loaders to leave alone: it would divide what is divided, and half would be left out.
+        loader._is_accelerate_prepared = not self.ranks.alone
+        return loader
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int, anew: bool = False) -> None:
         """Announce that the loader's next iteration is training epoch ``epoch`` = 0, 1, ...
 
+        Where epochs are left out, the newest of their refreshes is made up for, from the network as it is then.
+
+        Args:
+            anew: begin in the middle although no state was loaded, when a run is resumed without one. The images that
+                ``epoch`` shows are then altered against the network as it is now, not as it was when their refresh was due.
+
         Raises:
-            InputError: an epoch before the last one; 0 begins from the start.
+            InputError: an epoch before the last one; 0 begins from the start. One above 0 in a snapshot that has shown
+                none, unless ``anew``.
         """
         if epoch < 0 or (self._begun is not None and 0 < epoch < self._begun):
             raise InputError(
                 f"epochs go forward: {epoch} cannot follow {self._begun}. 0 begins again; load_state_dict goes back"
+            )
+        self._anew |= anew
+        if epoch and self._begun is None and not self._anew:
+            raise InputError(
+                f"epoch {epoch} cannot be the first: what it shows was decided in epochs before. To resume, call "
+                "load_state_dict with what state_dict() returned then; where that was not saved, set_epoch"
+                f"({epoch}, anew=True) alters the images against the network as it is now"
             )
         self._due, self.fresh = int(epoch), True
         self.announcements += 1
@@ -241,12 +260,12 @@ class Snapshot:
         if t is None or t == self._begun:
             self._first_look(self.script)
             return -1 if self._begun is None else self._begun
+        self.ranks.check(self.script.model)  # a process group may have come after ``bind``
         with self.ranks.together():
             self._first_look(self.script)
-        before = self.current if self._begun is None or t > self._begun else self.start
         # Buffers drift apart: BatchNorm sees other batches on every rank.
         with self.ranks.first_buffers(self.script.model):
-            epoch = self.resampler.refresh(before, t, self.script, self.rng)
+            epoch = self._refreshed(t, self.script)
         if len(epoch) != len(self.start):
             raise InputError(
                 f"the resampler changes the epoch's length from {len(self.start)} to {len(epoch)}, which loaders and "
@@ -255,18 +274,29 @@ class Snapshot:
         self.current, self._begun = epoch, t
         return t
 
+    def _refreshed(self, t: int, script: Script) -> Epoch:
+        """Epoch ``t``, by the newest refresh that was due since the one that is shown: mostly its own, or none."""
+        begun = -1 if self._begun is None or t < self._begun else self._begun
+        before = self.start if begun < 0 else self.current
+        for due in range(t, begun, -1):
+            epoch = self.resampler.refresh(before, due, script, self.rng)
+            if epoch is not before:
+                return epoch
+        return before
+
     def _first_look(self, script: Script) -> None:
         """At one image of each class: what is wrong with a new network or its loss shows before training."""
         if script.is_new:
             rows = np.unique(self.first.labels, return_index=True)[1][:FEW]
             script.look_at(self.first.unit(rows), self.targets(torch.from_numpy(self.first.labels[rows])))
 
-    def walk(self) -> Iterator[Shown]:
-        """This rank's examples in the order of ``Epoch.batches``."""
+    def walk(self, whole: bool = False) -> Iterator[Shown]:
+        """This rank's examples in the order of ``Epoch.batches``, or those of all ranks for a loader that divides them."""
         t = self._begin()
         # A look before the interrupted epoch is announced again shows it whole.
         epoch, begin = self.current, 0 if self._due is None else self._resume
-        order = share(self.rng("shuffle", t).permutation(len(epoch)), self.ranks.rank, self.ranks.world)[begin:]
+        order = self.rng("shuffle", t).permutation(len(epoch))
+        order = (order if whole else share(order, self.ranks.rank, self.ranks.world))[begin:]
         for position, row, origin in zip(order, epoch.index[order], epoch.origin[epoch.index[order]], strict=True):
             altered = epoch.altered if row != origin else None
             change = None if altered is None else change_of(altered, int(row) - epoch.originals)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from underdog.errors import InputError
 from underdog.loop.items import Shown
 from underdog.loop.snapshot import Snapshot
+from underdog.ranks import Ranks
 
 try:
     from transformers import Trainer, TrainerCallback
@@ -26,16 +27,19 @@ STATE = "underdog.pt"
 
 
 class Order(Sampler[Shown]):
-    """The order of the epoch announced last. Without ``set_epoch``, which the Trainer's loaders call in every iteration."""
+    """The order of the epoch announced last, of all ranks together, since the Trainer's loader divides it.
+
+    Without ``set_epoch``, which the Trainer's loaders call in every iteration.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
 
     def __len__(self) -> int:
-        return len(self.snapshot)
+        return len(self.snapshot.start)
 
     def __iter__(self) -> Iterator[Shown]:
-        return self.snapshot.walk()
+        return self.snapshot.walk(whole=True)
 
 
 class Announce(TrainerCallback):  # type: ignore[misc]  # Transformers is looked at only where it is installed
@@ -58,7 +62,8 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
 
     The loss that is attacked is the Trainer's: ``compute_loss``, with label smoothing, ``compute_loss_func`` or
     whatever overrides it. Checkpoints hold the snapshot's state, and resuming, also within an epoch, goes on as if nothing
-    had happened.
+    had happened. On several devices the Trainer divides the epoch, batch by batch, and each alters its share of the images
+    for all of them; the snapshot needs no ``rank`` and ``world`` then.
 
     Args:
         args: as ``transformers.Trainer``.
@@ -66,8 +71,8 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
         kwargs: as ``transformers.Trainer``.
 
     Raises:
-        InputError: a ``train_dataset`` too, several processes, a resampler that changes the length of epochs, a
-            checkpoint without a snapshot's state.
+        InputError: a ``train_dataset`` too, a resampler that changes the length of epochs, a checkpoint without a
+            snapshot's state; several processes that divide the network (FSDP, DeepSpeed) or of which one reads for all.
 
     *Deviation*: no callback, since those cannot decide what the Trainer's loader shows.
     """
@@ -76,6 +81,7 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.check()
         self.snapshot = snapshot
+        snapshot.ranks = Ranks(self.args.process_index, self.args.world_size)
         self.train_dataset = snapshot.loader().dataset
         self.add_callback(Announce(snapshot))
 
@@ -83,10 +89,15 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
         """Refuse what a snapshot cannot be combined with; errors as the class."""
         if self.train_dataset is not None:
             raise InputError("train_dataset must not be given: the snapshot is what is trained on")
-        if self.args.world_size > 1:
+        kind = self.accelerator.distributed_type.value
+        if self.args.world_size > 1 and not kind.startswith("MULTI_"):
             raise InputError(
-                f"a snapshot is shown by one process, not by {self.args.world_size}: train on one device, or use "
-                "underdog.perturb_batch in training_step"
+                f"a snapshot looks at the whole network in every process, which {kind} divides: use DistributedDataParallel "
+                "(torchrun without fsdp= and deepspeed=), or underdog.perturb_batch in training_step"
+            )
+        if self.args.world_size > 1 and self.accelerator.dispatch_batches:
+            raise InputError(
+                "dispatch_batches must be left away: one process would read for all, and the others would not alter images"
             )
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -108,7 +119,8 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        torch.save(self.snapshot.state_dict(), Path(output_dir) / STATE)
+        if self.args.should_save:
+            torch.save(self.snapshot.state_dict(), Path(output_dir) / STATE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

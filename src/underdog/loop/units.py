@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -25,6 +26,14 @@ def _numbers(name: str, values: Channels) -> tuple[float, ...]:
     if not numbers or not all(map(math.isfinite, numbers)):
         raise InputError(f"{name} must be one finite number for each channel, not {values!r}")
     return numbers
+
+
+@lru_cache(maxsize=64)
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device, ndim: int) -> Tensor:
+    """(1, C, 1, ...) of ``ndim`` dimensions, to be read only; kept, since making one takes as long as using it."""
+    shape = (1, -1, *[1] * (ndim - 2)) if ndim else ()
+    with torch.inference_mode(False):  # what is made under inference mode is of no use outside
+        return torch.tensor(values, dtype=dtype, device=device).view(shape)
 
 
 @dataclass(frozen=True)
@@ -69,13 +78,13 @@ class Units:
     def _channels(self, values: tuple[float, ...] | None, x: Tensor, default: float) -> Tensor:
         """(1, C, 1, ...) on the device and in the type of x (B, C, ...)."""
         if values is None:
-            return torch.tensor(default, dtype=x.dtype, device=x.device)
+            return _constant((default,), x.dtype, x.device, 0)
         if x.ndim < 2 or len(values) not in (1, x.shape[1]):
             raise InputError(
                 f"mean and std have {len(values)} numbers, which does not fit images of shape {tuple(x.shape)}: "
                 "one for each channel, in the dimension after the batch"
             )
-        return torch.tensor(values, dtype=x.dtype, device=x.device).view(1, -1, *[1] * (x.ndim - 2))
+        return _constant(values, x.dtype, x.device, x.ndim)
 
     def _mean_std(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self._channels(self.mean, x, 0.0), self._channels(self.std, x, 1.0)
@@ -111,11 +120,12 @@ class Units:
             )
 
     def move(self, x: Tensor, signs: Tensor, eps: float, clip: bool = True) -> Tensor:
-        """x' = clip(x + eps * signs) in pixel units, (B, C, ...), written over ``signs``, which are of the type of x."""
-        moved = signs.mul_(eps if self.plain else self.step(x, eps)).add_(x)
-        if not clip:
-            return moved
-        return moved.clamp_(0, 1) if self.plain else moved.clamp_(*self.bounds(x))
+        """x' = clip(x + eps * signs) in pixel units, (B, C, ...); signs are whole numbers, or of the type of x."""
+        if self.plain:
+            moved = torch.add(x, signs, alpha=eps)
+            return moved.clamp_(0, 1) if clip else moved
+        moved = (signs * self.step(x, eps)).add_(x)
+        return moved.clamp_(*self.bounds(x)) if clip else moved
 
     def to_pixels(self, x: Tensor) -> Tensor:
         """The pixels in [0, 1] of what the network sees: exact enough that ``to_input`` gives x back, bit for bit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,19 +22,19 @@ class Normalize(nn.Module):
     """(x - mean) / std for each channel, so that everything outside the network stays in [0, 1].
 
     Args:
-        mean, std: (C,) in units of [0, 1].
+        mean, std: one number for all channels, or (C,), in units of [0, 1].
 
-    >>> Normalize(torch.tensor([0.5]), torch.tensor([0.25]))(torch.ones(1, 1, 1, 1)).item()
+    >>> Normalize([0.5], 0.25)(torch.ones(1, 1, 1, 1)).item()
     2.0
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, mean: float | Sequence[float] | Tensor, std: float | Sequence[float] | Tensor) -> None:
         super().__init__()
-        self.register_buffer("mean", mean.float().view(1, -1, 1, 1))
-        self.register_buffer("std", std.float().view(1, -1, 1, 1))
+        self.register_buffer("mean", torch.as_tensor(mean).float().view(1, -1, 1, 1))
+        self.register_buffer("std", torch.as_tensor(std).float().view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
