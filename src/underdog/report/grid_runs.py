@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from underdog.report.collect import UNREADABLE, Aside, Run, reason
 from underdog.report.summary import Group, Spread, Variant, eps_text, variants
 from underdog.report.verdict import CONTROL
 from underdog.run.files import read_json
-from underdog.run.spec import Replicate, RunSpec, Setting
+from underdog.run.spec import Replicate, RunSpec, Setting, differing, settings_text
 
 __all__ = [
     "AT_AOS",
@@ -295,14 +295,7 @@ def _remark(row: Row, rows: Sequence[Row]) -> str:
     """In which settings a row differs from others of the same data set, rho and mu."""
     own = row.spec
     like = [r.spec for r in rows if (r.dataset, r.spec.rho, r.spec.mu) == (row.dataset, own.rho, own.mu)]
-    names = [f.name for f in fields(RunSpec) if any(getattr(s, f.name) != getattr(own, f.name) for s in like)]
-    return ", ".join(f"{n} {str(getattr(own, n))[:8] if n == 'data' else _value(getattr(own, n))}" for n in names)
-
-
-def _value(value: object) -> str:
-    if isinstance(value, tuple):
-        return " + ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return settings_text(own, differing(like))
 
 
 def _sweep(row: Row) -> Sweep | None:
