@@ -70,7 +70,7 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    until(lambda: len([*Path("runs").glob("*/state.safetensors")]) == 2 or process.poll() is not None)
+    until(lambda: len([*Path("runs").glob("*/epochs.jsonl")]) == 2 or process.poll() is not None)
     yield process
     if process.poll() is None:
         process.kill()

@@ -123,6 +123,31 @@ def test_what_the_paper_has_not_run_has_no_published_figure(other: dict[str, Any
     assert "The paper has no figures for " in (output / "tables.html").read_text()
 
 
+def test_what_is_not_as_the_paper_is_said_beside_its_figures(tmp_path: Path) -> None:
+    home, other = tmp_path / "runs", {"lr": 0.1, "width": 0.1, "batch": 64, "mu": 0.6, "rho": 60, "source": "mnist"}
+    for method, more in (("ros", {}), ("smote", {"k": 3}), ("aos", {"tau": 0.5})):
+        write_run(home, method, **other, **more)
+    output, _ = write(home)
+    assert {r["published"] != "" for r in table(output, "f1-epochs-best") if r["line"] == "variant"} == {True}
+    said = (output / "tables.md").read_text()
+    remark = (
+        ": mnist mu 0.6: epochs 3 instead of 20, lr 0.1 instead of 0.0001, batch 64 instead of 128, width 0.1 instead of 1, "
+        "images of 1 x 8 x 8 instead of 1 x 28 x 28, 3 classes instead of 10, smote k 3 instead of as usual and aos tau 0.5 "
+        "instead of tau 0.8."
+    )
+    assert said.count(remark) == 4  # scores and wins, by each measure
+
+
+def test_runs_as_the_paper_s_have_no_such_remark(tmp_path: Path) -> None:
+    home, classes = tmp_path / "runs", [str(n) for n in range(10)]
+    for method, more in (("ros", {}), ("aos", {"tau": 0.8})):
+        write_run(
+            home, method, classes=classes, shape=(1, 28, 28), rho=60, mu=0.6, epochs=20, lr=1e-4, source="mnist", **more
+        )
+    output, _ = write(home)
+    assert "Not as the paper" not in (output / "tables.md").read_text()
+
+
 def test_the_last_epoch_and_equal_updates_have_no_published_figures(tmp_path: Path) -> None:
     home = tmp_path / "runs"
     fill(home, ("ros", "baseline"), mus=(0.6,))

@@ -39,6 +39,8 @@ __all__ = [
 AT_AOS = f"{CONTROL} at aos's eps"
 #: Which network of a run is scored.
 SELECTIONS: dict[str, str] = {"best": "the best epoch by validation macro-F1", "last": "the last epoch"}
+#: In what runs are themselves, not how they were trained.
+_OUR_OWN = {"revision", "devices"}
 #: An eps figure needs as many.
 ENOUGH_EPS = 3
 
@@ -94,6 +96,30 @@ class Row:
             return None
         key = (self.dataset, spec.rho, spec.mu)
         return key if key in paper.published().settings else None
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """In what the runs are not what the grid ``paper`` makes of this variant, which is Table 2 where that says it."""
+        if self.printed is None:
+            return ()
+        settings, images = paper.published().settings[self.printed], paper.published().images[self.dataset]
+        spec, run = self.spec, self.variant.runs[0]
+        wanted = RunSpec(spec.data, spec.method, rho=spec.rho, mu=spec.mu, epochs=settings.epochs, lr=settings.lr)
+        found = [
+            f"{settings_text(spec, [name])} instead of {settings_text(wanted, [name]).removeprefix(f'{name} ')}"
+            for name in differing([spec, wanted])
+            if name not in _OUR_OWN
+        ]
+        if run.image_shape != images.shape:
+            found.append(f"images of {_by(run.image_shape)} instead of {_by(images.shape)}")
+        if len(run.classes) != images.classes:
+            found.append(f"{len(run.classes)} classes instead of {images.classes}")
+        aos = Setting("aos", None, settings.tau, "")
+        for column, runs in self.cells.items():
+            usual = aos if column.label == "aos" else Setting(column.method, None, None, "")
+            if column.label in paper.METHODS and (own := _setting(runs[0].spec)._replace(eps=None)) != usual:
+                found.append(f"{column.label} {details(own) or 'as usual'} instead of {details(usual) or 'as usual'}")
+        return tuple(found)
 
     def scores(self, column: Column, measure: Measure, selection: str) -> dict[Replicate, float]:
         """The scores of a column by replicate; empty where the column has no run."""
@@ -260,6 +286,10 @@ def _grid(budget: str, runs: Sequence[Run], tuning: Sequence[Run], names: Mappin
 def _numbers(label: str) -> list[float]:
     """By which settings of one method are ordered; a method as it was chosen has none and comes first."""
     return [float(n) for n in re.findall(r"\d+\.?\d*", label)]
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _labels(row: Row) -> dict[str, tuple[Run, ...]]:
