@@ -6,14 +6,19 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from filelock import FileLock
 
 from underdog.data.sources import load_images
 from underdog.names import EPS_GRID
+from underdog.run.engine import Outcome
 from underdog.run.execute import execute
+from underdog.run.folders import Runs
+from underdog.run.grid import entries
+from underdog.run.grid_file import parse_grid
+from underdog.run.queue import Queue
 from underdog.run.search import FAILED, Trials
 from underdog.run.spec import RunSpec
 from underdog.run.tune import study_of, tuned, tuning_specs
@@ -381,3 +386,36 @@ def test_a_trial_that_fails_counts_as_one_that_recognised_nothing() -> None:
     assert done is not None
     assert done.ratio != first.ratio
     assert search.applied(spec, lambda run: FAILED) is None
+
+
+class Done:
+    """Runs that are done as soon as they have ended."""
+
+    out = Path("nowhere")
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+
+    def result(self, spec: RunSpec) -> dict[str, Any] | None:
+        return {"val": {"macro_f1": 0.5}} if spec.id in self.ids else None
+
+    def home(self, spec: RunSpec) -> Path:
+        return self.out
+
+    def ended(self, outcome: Outcome) -> None:
+        self.ids.add(outcome.job.spec.id)
+
+
+def test_a_run_that_two_searches_share_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trials, "store", lambda *_: None)
+    text = "trials: 3\ndatasets: {digits: {rho: 20, mu: 0.6}}\nmethods: [ros]\nbudget: [epochs, updates]\nseeds: 1\n"
+    runs = Done()
+    queue = Queue(entries(parse_grid(text, "some", "f"), {"digits": ""}), cast("Runs", runs))
+    assert (queue.settled(), queue.total()) == (0, 8)
+    settled = []
+    while (job := queue.take()) is not None:
+        runs.ids.add(job.spec.id)
+        queue.ended(Outcome(job, 1.0))
+        settled.append(queue.settled())
+    assert settled == list(range(1, len(runs.ids) + 1))
+    assert len(runs.ids) == queue.total() < 8
