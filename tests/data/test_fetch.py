@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -231,6 +231,17 @@ def test_nobody_there_and_nobody_answering(fetch: Any, served: Served, monkeypat
         fetch()
     with pytest.raises(FetchError, match="cannot be reached: Connection refused"):
         fetch(known=table("http://127.0.0.1:9/file"))
+
+
+def test_a_folder_is_made_when_something_comes(fetch: Any, served: Served, tmp_path: Path) -> None:
+    known = {"own": replace(known_own := table(served.address)["own"], downloads=(
+        replace(known_own.downloads[0], name="own/set.bin"),))}  # fmt: skip
+    served.status = 503
+    with pytest.raises(FetchError, match="503"):
+        fetch(known=known)
+    assert left(tmp_path) == ["to"]
+    served.status = 200
+    assert fetch(known=known) == tmp_path / "to" / "own" / "set.bin"
 
 
 def test_a_full_disk_is_known_before_and_met_in_the_middle(fetch: Any, tmp_path: Path, monkeypatch: Any) -> None:

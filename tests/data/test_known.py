@@ -81,3 +81,13 @@ def test_what_is_missing_is_named_with_how_to_get_it(tmp_path: Path) -> None:
     (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").touch()
     with pytest.raises(ud.InputError, match=r"lacks train-labels-idx1-ubyte\.gz, t10k-im.*, t10k-labels"):
         find_dataset("mnist", tmp_path)
+
+
+def test_a_folder_in_which_nothing_has_come_is_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "scene15").mkdir()
+    (tmp_path / "mnist").mkdir()
+    for name in (".fetch.lock", "train-images-idx3-ubyte.gz.part", "train-images-idx3-ubyte.gz.part.version"):
+        (tmp_path / "mnist" / name).touch()
+    for name in ("scene15", "mnist"):
+        with pytest.raises(ud.InputError, match=rf"{name} is not in .*'underdog data fetch {name} "):
+            find_dataset(name, tmp_path)

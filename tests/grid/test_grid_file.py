@@ -11,6 +11,7 @@ import pytest
 from underdog.errors import InputError
 from underdog.run.grid import Grid, entries, only
 from underdog.run.grid_file import GRIDS, parse_grid, read_grid
+from underdog.run.space import TUNING_SEED
 from underdog.run.spec import RunSpec
 from underdog.run.tune import tuning_specs
 
@@ -101,6 +102,13 @@ def test_the_small_grid_s_runs_are_known_by_these_settings() -> None:
     assert {e.spec.id for e in entries(against, names(against)) if e.spec.seed == 1} == some
 
 
+def test_several_data_seeds_are_an_axis() -> None:
+    found = entries(parse_grid(MINE + "data_seed: [0, 3]\n", "mine", "f"), {"digits": ""})
+    assert len(found) == 2 * (2 * 2) * (1 + 2)
+    assert {e.spec.replicate[:2] for e in found} == {(0, 0), (0, 3), (1, 0), (1, 3)}
+    assert {(s.seed, s.data_seed) for s in (e.search.spec for e in found if e.search)} == {(TUNING_SEED, TUNING_SEED)}
+
+
 def test_every_grid_that_comes_with_underdog_can_be_read_and_is_in_the_help(underdog: object) -> None:
     from underdog.cli.grid import _KNOWN  # noqa: PLC0415
 
@@ -127,7 +135,7 @@ BAD = {
     "datasets:\n  digits:\nmethods: [ros]\ntau: 0.5\n": ("4", "tau belongs to noise and aos, and neither is among"),
     "datasets:\n  digits:\nmethods: [aos]\ntau: 0.5\n": ("3", "aos on digits needs eps", "'chosen'"),
     "datasets:\n  digits:\nmethods: [aos]\neps: 0.1\n": ("3", "aos on digits needs tau"),
-    MINE.replace(", 0.6: 0.8", ""): ("4", "tau says nothing for mu 0.6 of digits"),
+    MINE.replace(", 0.6: 0.8", ""): ("4", "tau says nothing for mu 0.6 of digits (it does for mu 0.2)"),
     "datasets:\n  digits:\n    rho: 20\n    mu: 0.2\n    tau: {0.4: 0.5}\nmethods: [{aos: {eps: 0.1}}]\n": (
         "5", "tau has a value for mu 0.4, which digits does not have"),
     "datasets:\n  digits:\n    mu: 0.2\nmethods: [ros]\n": ("3", "mu needs rho"),
@@ -139,6 +147,12 @@ BAD = {
     "datasets:\n  digits:\nmethods: [smoot]\n": ("3", "unknown method 'smoot'", "'smote'"),
     "datasets:\n  digits:\nmethods: [ros, ros]\n": ("3", "method 'ros' is there twice"),
     "datasets:\n  digits:\nmethods: [{noise: {eps: chosen-for-aos, tau: 0.5}}]\n": ("3", "needs 'aos', which is not"),
+    "datasets:\n  digits: {rho: 20, mu: [0.2, 0.6]}\nmethods:\n  - noise: {tau: 0.5, eps: {0.2: chosen-for-aos, 0.6: 0.1}}\n": (
+        "4", "eps 'chosen-for-aos' needs 'aos', which is not among methods"),
+    "datasets:\n  digits:\ntau: 0.5\nmethods:\n  - aos: {eps: 0.1}\n  - noise: {eps: chosen-for-aos}\n": (
+        "6", "eps 'chosen-for-aos' is what validation chooses for aos, whose eps is given on digits"),
+    "datasets:\n  digits:\nmethods: [ros]\ndata_seed: []\n": ("4", "data_seed needs at least one number"),
+    "datasets:\n  digits:\nmethods: [ros]\ndata_seed: [1, -1]\n": ("4", "data_seed must be at least 0, not -1"),
     "datasets:\n  digits:\nmethods: [{ros: {mu: 0.2}}]\n": ("3", "rho and mu belong to data sets"),
     "datasets:\n  digits: {size: big}\nmethods: [ros]\n": ("2", "size: 'big' is not a size"),
     "datasets:\n  digits: {resize: stretch}\nmethods: [ros]\n": ("2", "unknown resize 'stretch'"),

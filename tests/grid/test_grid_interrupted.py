@@ -13,6 +13,11 @@ from typing import Any
 
 import pytest
 
+from underdog.data.sources import load_images
+from underdog.run.engine import Job
+from underdog.run.local import LocalEngine
+from underdog.run.spec import RunSpec
+
 GRID = """\
 datasets:
   digits: {rho: 20, mu: 0.6}
@@ -65,7 +70,7 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    until(lambda: len([*Path("runs").glob("*/state.safetensors")]) == 2 or process.poll() is not None)
+    until(lambda: len([*Path("runs").glob("*/epochs.jsonl")]) == 2 or process.poll() is not None)
     yield process
     if process.poll() is None:
         process.kill()
@@ -101,3 +106,26 @@ def test_a_grid_that_is_stopped_leaves_no_process_and_goes_on(
     after = {path: path.with_name("epochs.jsonl").read_text().splitlines() for path in states}
     assert {path: lines[: len(before[path])] for path, lines in after.items()} == before  # with the time that each took
     assert {len(lines) for lines in after.values()} == {3}
+
+
+def test_a_run_that_was_being_started_is_ended_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = load_images("digits")
+    spec = RunSpec(source.fingerprint, "ros", epochs=50, rho=20, mu=0.6)
+    engine = LocalEngine({"digits": source}, tmp_path / "images", ["cpu"])
+    started: list[int] = []
+    begin = engine._context.Process.start
+
+    def start(process: Any) -> None:
+        begin(process)
+        started.append(process.pid)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def submit() -> None:
+        with engine:
+            monkeypatch.setattr(engine._context.Process, "start", start)
+            engine.submit(Job("a run", "digits", spec, tmp_path))
+
+    with pytest.raises(KeyboardInterrupt):
+        submit()
+    (pid,) = started
+    assert not alive(pid)

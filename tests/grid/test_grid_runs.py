@@ -6,15 +6,20 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from filelock import FileLock
 
 from underdog.data.sources import load_images
 from underdog.names import EPS_GRID
+from underdog.run.engine import Outcome
 from underdog.run.execute import execute
-from underdog.run.search import Trials
+from underdog.run.folders import Runs
+from underdog.run.grid import entries
+from underdog.run.grid_file import parse_grid
+from underdog.run.queue import Queue
+from underdog.run.search import FAILED, Trials
 from underdog.run.spec import RunSpec
 from underdog.run.tune import study_of, tuned, tuning_specs
 
@@ -132,21 +137,97 @@ def test_a_run_that_crashes_ends_alone_is_recorded_and_tried_again(
     assert not [*(tmp_path / "runs").glob("*/failed.json")]
 
 
-def test_a_search_that_fails_holds_up_only_what_needs_it(
+def unable(folder: Path, spec: RunSpec) -> None:
+    """A run that cannot be gone on from."""
+    (folder / spec.id).mkdir(parents=True)
+    (folder / spec.id / "state.safetensors").write_bytes(b"no state")
+
+
+def test_a_run_of_a_search_that_fails_is_not_chosen_and_tried_again(
+    tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "tiny.yaml", "[ros, {aos: {eps: chosen, tau: 0.5}}]")
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "runs"
+    spec = RunSpec(load_images("digits").fingerprint, "aos", 0, 0, None, 0.5, 20, 0.6, epochs=1, batch=64, width=0.1)
+    searched = tuning_specs(spec)
+    unable(out / "tuning", searched[-1])
+    ran = underdog("grid tiny.yaml --workers 1")
+    assert ran.code == 1
+    assert "failed: digits mu 0.6 aos eps 64/255 tau 0.5 search: " in ran.out
+    assert "not begun" not in ran.out
+    (made,) = (r["spec"]["eps"] for name, (_, r) in results(out).items() if name.startswith("aos"))
+    scores = {r["spec"]["eps"]: r["val"]["macro_f1"] for k, (_, r) in results(out).items() if k.startswith("tuning")}
+    assert len(scores) == len(EPS_GRID) - 1
+    assert scores[made] == max(scores.values())
+    (out / "tuning" / searched[-1].id / "state.safetensors").unlink()
+    again = underdog("grid tiny.yaml --workers 1")
+    assert again.code == 0, again.out
+    assert f"{searched[-1].id}" in {name.removeprefix("tuning/") for name in results(out)}
+
+
+def test_a_search_of_which_all_failed_holds_up_only_what_needs_it(
     tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "tiny.yaml", "[ros, {aos: {eps: chosen, tau: 0.5}}]")
     monkeypatch.chdir(tmp_path)
     spec = RunSpec(load_images("digits").fingerprint, "aos", 0, 0, None, 0.5, 20, 0.6, epochs=1, batch=64, width=0.1)
-    folder = tmp_path / "runs" / "tuning" / tuning_specs(spec)[0].id
-    folder.mkdir(parents=True)
-    (folder / "state.safetensors").write_bytes(b"no state")  # which cannot be gone on from
+    for run in tuning_specs(spec):
+        unable(tmp_path / "runs" / "tuning", run)
     ran = underdog("grid tiny.yaml --workers 1")
     assert ran.code == 1
     assert "remove it to start the run again" in ran.out
-    assert "since the search for their parameters is not done: 1 runs" in ran.out
-    assert [name[:6] for name in results(tmp_path / "runs") if not name.startswith("tuning")] == ["ros-s0"]
-    assert len(results(tmp_path / "runs")) == 1 + len(EPS_GRID) - 1
+    assert "since every run of the search for their parameters failed: 1 runs" in ran.out
+    assert [name[:6] for name in results(tmp_path / "runs")] == ["ros-s0"]
+
+
+def test_runs_on_any_axis_are_told_apart(tmp_path: Path, underdog: Any) -> None:
+    more = "width: [0.1, 0.15]\nlr: 0.01\ndata_seed: [0, 1]"
+    grid = write(tmp_path / "tiny.yaml", "[ros, {rus: {epochs: 2}}]", more=more)
+    ran = underdog(f"grid {grid} --out {tmp_path / 'runs'}", "--dry-run")
+    lines = [" ".join(line.split()) for line in ran.out.splitlines() if line.startswith("digits")]
+    assert [line.rsplit(" ", 2)[0] for line in lines if " ros " in line] == [
+        "digits 0.6 ros epochs width 0.1 0",
+        "digits 0.6 ros epochs width 0.15 0",
+        "digits 0.6 ros epochs width 0.1 0 (data seed 1)",
+        "digits 0.6 ros epochs width 0.15 0 (data seed 1)",
+    ]
+    ran = underdog(f"grid {grid} --out {tmp_path / 'runs'} --only method=ros --workers 2")
+    assert ran.code == 0
+    assert ran.out.count(" digits mu 0.6 ros width 0.15 seed 0 (data seed 1): macro-F1") == 1
+    titles = [line for line in ran.out.splitlines() if line.startswith("digits, rho")]
+    assert titles == ["digits, rho 20, mu 0.6, width 0.1", "digits, rho 20, mu 0.6, width 0.15"]
+    assert {r["spec"]["data_seed"] for _, r in results(tmp_path / "runs").values()} == {0, 1}
+    assert [line.split()[:2] for line in ran.out.splitlines() if line.startswith("ros")] == [["ros", "2"]] * 2
+
+
+def test_nothing_is_started_where_nothing_is_left_to_do(
+    tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = f"grid {write(tmp_path / 'tiny.yaml', '[ros]')} --out {tmp_path / 'runs'} --workers 1"
+    assert underdog(command).code == 0
+
+    def no_engine(*_: object) -> None:
+        raise AssertionError("an engine was made")
+
+    monkeypatch.setattr("underdog.run.local.LocalEngine", no_engine)
+    ran = underdog(command)
+    assert ran.code == 0, ran.err
+    assert "1 of them done; nothing to do\n" in ran.out
+    assert "digits, rho 20, mu 0.6\n" in ran.out
+
+
+def test_a_folder_in_use_is_refused_before_data_are_read(
+    tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_reading(*_: object) -> None:
+        raise AssertionError("data were read")
+
+    monkeypatch.setattr("underdog.data.sources.load_images", no_reading)
+    (tmp_path / "runs").mkdir()
+    with FileLock(tmp_path / "runs" / ".grid.lock"):
+        ran = underdog(f"grid digits --out {tmp_path / 'runs'}")
+    assert "is in use by another grid" in ran.err
 
 
 def test_folders_that_are_no_runs_are_set_aside_and_the_runs_made_anew(tmp_path: Path, underdog: Any) -> None:
@@ -168,6 +249,8 @@ def test_folders_that_are_no_runs_are_set_aside_and_the_runs_made_anew(tmp_path:
     ran = underdog(command)
     assert ran.code == 0
     assert ran.out.count("made anew") == 3
+    assert ran.out.count("(belongs to another run): set aside as") == 1
+    assert "--out" not in ran.out
     assert "3 of them done" in ran.out
     assert {p.parent.name: p.read_bytes() for p in (out / "set-aside").glob("*/result.json")} == left
     again = {k: v | {"seconds": 0} for k, (_, v) in results(out).items()}
@@ -296,6 +379,43 @@ def test_a_trial_that_fails_counts_as_one_that_recognised_nothing() -> None:
     second = search.run(1, lambda run: 0.5 if run == first else None)
     assert second is not None
     assert second != first
-    done = search.applied(spec, lambda run: {first.id: 0.5, second.id: 0.0}.get(run.id, 0.4))
+    done = search.applied(spec, lambda run: {first.id: 0.0, second.id: FAILED}.get(run.id, FAILED))
     assert done is not None
     assert done.ratio == first.ratio
+    done = search.applied(spec, lambda run: FAILED if run == first else 0.4)
+    assert done is not None
+    assert done.ratio != first.ratio
+    assert search.applied(spec, lambda run: FAILED) is None
+
+
+class Done:
+    """Runs that are done as soon as they have ended."""
+
+    out = Path("nowhere")
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+
+    def result(self, spec: RunSpec) -> dict[str, Any] | None:
+        return {"val": {"macro_f1": 0.5}} if spec.id in self.ids else None
+
+    def home(self, spec: RunSpec) -> Path:
+        return self.out
+
+    def ended(self, outcome: Outcome) -> None:
+        self.ids.add(outcome.job.spec.id)
+
+
+def test_a_run_that_two_searches_share_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trials, "store", lambda *_: None)
+    text = "trials: 3\ndatasets: {digits: {rho: 20, mu: 0.6}}\nmethods: [ros]\nbudget: [epochs, updates]\nseeds: 1\n"
+    runs = Done()
+    queue = Queue(entries(parse_grid(text, "some", "f"), {"digits": ""}), cast("Runs", runs))
+    assert (queue.settled(), queue.total()) == (0, 8)
+    settled = []
+    while (job := queue.take()) is not None:
+        runs.ids.add(job.spec.id)
+        queue.ended(Outcome(job, 1.0))
+        settled.append(queue.settled())
+    assert settled == list(range(1, len(runs.ids) + 1))
+    assert len(runs.ids) == queue.total() < 8

@@ -102,3 +102,16 @@ def test_the_misprints_are_these() -> None:
         (6, "baseline", "smote"): "1/15",
         (6, "baseline", "aos"): "0/16",
     }
+
+
+def test_images_are_those_of_the_text() -> None:
+    if not TEXT.exists():
+        pytest.skip("the paper's text is neither beside the folder UNDERDOG_DATA nor in ../shared")
+    text = " ".join(TEXT.read_text(encoding="utf-8").split())
+    classes = re.findall(r"(?:has|with) (\d+) classes", text)
+    sizes = re.findall(r"images are of size (\d+)x(\d+)(?:x(\d))?", text)
+    found = {
+        name: ((int(c or 1), int(h), int(w)), int(k))
+        for name, (h, w, c), k in zip(TITLES.values(), sizes, classes, strict=True)
+    }
+    assert found == {name: (own.shape, own.classes) for name, own in PAPER.images.items()}

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fake_runs import SKILL, write_run
 
+from underdog.errors import InputError
 from underdog.metrics import Metrics
 from underdog.report import write_tables
 from underdog.report.collect import collect, run_of, tuning_runs
@@ -122,6 +123,31 @@ def test_what_the_paper_has_not_run_has_no_published_figure(other: dict[str, Any
     assert "The paper has no figures for " in (output / "tables.html").read_text()
 
 
+def test_what_is_not_as_the_paper_is_said_beside_its_figures(tmp_path: Path) -> None:
+    home, other = tmp_path / "runs", {"lr": 0.1, "width": 0.1, "batch": 64, "mu": 0.6, "rho": 60, "source": "mnist"}
+    for method, more in (("ros", {}), ("smote", {"k": 3}), ("aos", {"tau": 0.5})):
+        write_run(home, method, **other, **more)
+    output, _ = write(home)
+    assert {r["published"] != "" for r in table(output, "f1-epochs-best") if r["line"] == "variant"} == {True}
+    said = (output / "tables.md").read_text()
+    remark = (
+        ": mnist mu 0.6: epochs 3 instead of 20, lr 0.1 instead of 0.0001, batch 64 instead of 128, width 0.1 instead of 1, "
+        "images of 1 x 8 x 8 instead of 1 x 28 x 28, 3 classes instead of 10, smote k 3 instead of as usual and aos tau 0.5 "
+        "instead of tau 0.8."
+    )
+    assert said.count(remark) == 4  # scores and wins, by each measure
+
+
+def test_runs_as_the_paper_s_have_no_such_remark(tmp_path: Path) -> None:
+    home, classes = tmp_path / "runs", [str(n) for n in range(10)]
+    for method, more in (("ros", {}), ("aos", {"tau": 0.8})):
+        write_run(
+            home, method, classes=classes, shape=(1, 28, 28), rho=60, mu=0.6, epochs=20, lr=1e-4, source="mnist", **more
+        )
+    output, _ = write(home)
+    assert "Not as the paper" not in (output / "tables.md").read_text()
+
+
 def test_the_last_epoch_and_equal_updates_have_no_published_figures(tmp_path: Path) -> None:
     home = tmp_path / "runs"
     fill(home, ("ros", "baseline"), mus=(0.6,))
@@ -212,10 +238,84 @@ def test_a_search_of_eps_and_tau_goes_before_one_of_eps(tmp_path: Path) -> None:
 
 
 def test_settings_that_nothing_chose_are_columns_each(tmp_path: Path) -> None:
-    sweep(tmp_path, "aos")
-    assert [c.label for c in grid_of(tmp_path).columns] == [f"aos {n}/255 tau 0.5" for n in (4, 8, 16)]
-    output, _ = write(tmp_path)
+    home = tmp_path / "runs"
+    for n, seed in product((8, 16), range(2)):
+        write_run(home, "aos", seed, rho=20, mu=0.8, eps=n / 255)
+    assert [c.label for c in grid_of(home).columns] == ["aos 8/255", "aos 16/255"]
+    output, _ = write(home)
     assert all("/" not in path.stem for path in (output / "csv").iterdir())
+
+
+def test_what_follows_mu_or_the_data_set_is_no_column_of_its_own(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    for mu, tau in ((0.2, 0.4), (0.6, 0.8)):
+        for n, seed in product((8, 16), range(2)):
+            for method in ("aos", "noise"):
+                write_run(home, method, seed, rho=20, mu=mu, tau=tau, eps=n / 255)
+            write_run(home, "smote", seed, rho=20, mu=mu, k=3 if mu == 0.2 else None)
+            write_run(home, "ros", seed, rho=20, mu=mu)
+    write_run(home, "aos", rho=20, mu=0.4, tau=0.5, eps=8 / 255)  # whose other eps is still to come
+    labels = ["ros", "smote", "noise 8/255", "noise 16/255", "aos 8/255", "aos 16/255"]
+    assert [c.label for c in grid_of(home).columns] == labels
+    output, said = write(home)
+    text = " ".join(said["equal epochs, the best epoch by validation macro-F1"])
+    assert "aos 8/255 against noise 8/255 (the direction is all that differs)" in text
+    assert "against noise 16/255" not in text.split("aos 16/255 against")[0]
+    paired = {(r["method"], r["minus"]) for r in table(output, "paired-f1-aos-8-255-minus-each-epochs-best")}
+    assert ("aos 8/255", "noise 16/255") not in paired
+    assert {r["mean"] != "" for r in table(output, "f1-epochs-best")} == {True}
+    assert "aos 8/255: 8/255 tau 0.4" in (output / "csv" / "variants-epochs.csv").read_text()
+
+
+def test_an_eps_that_was_only_swept_is_a_table_by_eps_and_no_column(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    for method in ("aos", "noise"):
+        sweep(home, method)
+    assert grid_of(home).columns == ()
+    output, said = write(home)
+    (sentences,) = {s for s in said.values() if "validation chose none" in " ".join(s)} or {()}
+    assert sentences[0].startswith("ros was not run")
+    assert not any("aos was not run" in s for s in sentences)
+    rows = table(output, "f1-by-eps-epochs-best")
+    assert [(r["method"], round(float(r["eps"]) * 255), r["n"]) for r in rows] == [
+        (method, n, "2") for method in ("noise", "aos") for n in (4, 8, 16)
+    ]
+    runs = [run_of(json.loads((f / "result.json").read_text())) for f in folders_of(home)]
+    for row in rows:
+        own = [r.best.macro_f1 for r in runs if (r.spec.method, r.spec.eps) == (row["method"], float(row["eps"]))]
+        assert float(row["mean"]) == pytest.approx(np.mean(own))
+    assert {p.stem for p in (output / "csv").iterdir()} == {
+        "variants-epochs", "f1-by-eps-epochs-best", "f1-by-eps-epochs-last",
+    }  # fmt: skip
+    assert "Macro-F1 by eps" in (output / "tables.html").read_text()
+
+
+def test_a_sweep_beside_other_methods_leaves_their_tables_as_they_are(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    sweep(home, "aos")
+    for method, seed in product(("ros", "rus"), range(2)):
+        write_run(home, method, seed, rho=20, mu=0.8, source="mnist")
+    output, said = write(home)
+    assert {r["method"] for r in table(output, "f1-epochs-best")} == {"rus", "ros"}
+    assert "aos: run at several eps" in " ".join(next(iter(said.values())))
+
+
+def test_what_the_other_budget_s_search_chose_is_no_column(tmp_path: Path) -> None:
+    for ratio, budget, skill in ((0.5, "epochs", 0.9), (0.5, "updates", 0.5), (None, "epochs", 0.7)):
+        more = {"ratio": ratio, "budget": budget, "rho": 20, "mu": 0.6}
+        write_run(tmp_path / "tuning", "ros", 99, tuning=True, skill=skill, **more)
+        if (ratio, budget) != (0.5, "updates"):
+            write_run(tmp_path, "ros", **more)
+    write_run(tmp_path, "baseline", rho=20, mu=0.6)
+    write_run(tmp_path, "baseline", rho=20, mu=0.6, budget="updates")
+    runs = collect(folders_of(tmp_path)).runs
+    epochs, updates = arrange(runs, tuning_runs(runs).runs, {})
+    assert [c.label for c in epochs.columns] == ["baseline", "ros"]
+    assert [c.label for c in updates.columns] == ["baseline", "ros"]
+    ratios = [
+        next(runs for c, runs in g.rows[0].cells.items() if c.label == "ros")[0].spec.ratio for g in (epochs, updates)
+    ]
+    assert ratios == [0.5, None]
 
 
 def test_runs_that_chose_a_setting_are_not_reported(tmp_path: Path) -> None:
@@ -262,6 +362,51 @@ def test_data_that_the_grid_does_not_know_is_said(tmp_path: Path) -> None:
     output, _ = write(home)
     assert {r["dataset"] for r in table(output, "updates-epochs")} == {"mnist.tar"}
     assert "grid.json does not know their data" in (output / "tables.html").read_text()
+
+
+def test_runs_of_data_as_they_were_are_set_aside(tmp_path: Path) -> None:
+    home, known = tmp_path / "runs", {}
+    for n in range(3):
+        now, before = f"{n + 10:032x}", f"{n + 50:032x}"
+        known[f"set{n}"] = {"fingerprint": now, "source": f"s{n}", "before": [before]}
+        for method, seed, data in product(("ros", "aos", "rus"), range(2), (now, before)):
+            write_run(home, method, seed, data=data, rho=10, mu=0.6, source=f"s{n}", minority=["cat"])
+    home.joinpath("grid.json").write_text(json.dumps({"datasets": known}))
+    output, said = write(home)
+    text = " ".join(said["equal epochs, the best epoch by validation macro-F1"])
+    assert "On 3 data variants of 3 data sets" in text
+    assert "No test over data sets is made" in text
+    assert {r["dataset"] for r in table(output, "updates-epochs")} == set(known)
+    assert {r["n"] for r in table(output, "f1-epochs-best") if r["line"] == "variant"} == {"2"}
+    page = (output / "tables.md").read_text()
+    assert "6 runs: of the images that set0 had before they changed" in page
+    assert "grid.json does not know" not in page
+    for folder in folders_of(home):
+        if json.loads((folder / "result.json").read_text())["spec"]["data"] in {
+            o["fingerprint"] for o in known.values()
+        }:
+            (folder / "result.json").unlink()
+    with pytest.raises(InputError, match="no run of these data to make tables of: 6 runs of the images that set0 had"):
+        write(home)
+
+
+def test_replicates_of_seeds_and_data_seeds_are_paired_each(tmp_path: Path) -> None:
+    home, gains = tmp_path / "runs", []
+    for seed, data_seed in product(range(2), range(3)):
+        skills = (0.6, 0.7 + 0.05 * seed + 0.02 * data_seed)
+        scores = [
+            run_of(
+                json.loads(
+                    (write_run(home, m, seed, data_seed=data_seed, rho=20, mu=0.6, skill=s) / "result.json").read_text()
+                )
+            )
+            for m, s in zip(("ros", "aos"), skills, strict=True)
+        ]
+        gains.append(scores[1].best.macro_f1 - scores[0].best.macro_f1)
+    output, _ = write(home)
+    (row,) = table(output, "paired-f1-minus-ros-epochs-best")
+    assert (row["n"], json.loads(row["values"])) == ("6", pytest.approx(gains))
+    assert "share a choice of data" in (output / "tables.md").read_text()
 
 
 def test_the_same_data_under_other_settings_is_told_apart(tmp_path: Path) -> None:

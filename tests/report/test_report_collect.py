@@ -124,3 +124,18 @@ def test_counts_of_other_classes_are_refused(tmp_path: Path) -> None:
     result["counts"]["train"] = {"cat": 1}
     with pytest.raises(ValueError, match="other classes"):
         run_of(result)
+
+
+def test_a_result_of_another_run_is_set_aside(tmp_path: Path) -> None:
+    ros, rus, smote = (write_run(tmp_path, method) for method in ("ros", "rus", "smote"))
+    for folder in (ros, rus):
+        (folder / "spec.json").write_text(json.dumps(json.loads((folder / "result.json").read_text())["spec"]))
+    (rus / "result.json").write_bytes((ros / "result.json").read_bytes())
+    (smote / "result.json").write_bytes((ros / "result.json").read_bytes())
+    mine = ros.rename(tmp_path / "my-best")  # a name that says nothing
+    found = collect([rus, smote, mine])
+    assert [run.name for run in found.runs] == ["my-best"]
+    assert [(a.name, a.reason) for a in found.asides] == [
+        (rus.name, "result.json: it is not the run in spec.json"),
+        (smote.name, "result.json: it is not the run that the folder's name says"),
+    ]

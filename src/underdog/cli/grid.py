@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,17 +100,31 @@ def grid(options: argparse.Namespace) -> None:
     import torch  # noqa: PLC0415  (this and what follows only when it is needed)
 
     from underdog.cli.commands import say  # noqa: PLC0415
-    from underdog.cli.grid_text import changes, introduction, listing  # noqa: PLC0415
-    from underdog.report.collect import run_of  # noqa: PLC0415
-    from underdog.report.terminal import printable  # noqa: PLC0415
-    from underdog.run.estimate import Estimate  # noqa: PLC0415
-    from underdog.run.folders import Runs, occupied, record_data  # noqa: PLC0415
-    from underdog.run.queue import Queue  # noqa: PLC0415
+    from underdog.cli.grid_text import introduction  # noqa: PLC0415
+    from underdog.run.folders import occupied  # noqa: PLC0415
 
     chosen, blocks, names = *_wanted(options), _devices(options)
     make = None if options.dry_run else ENGINES[options.engine](names, options)
     torch.set_num_threads(options.threads)  # what is timed here is to take as long as in the runs
-    say(introduction(chosen))
+    with nullcontext() if make is None else occupied(options.out):
+        say(introduction(chosen))
+        _grid(chosen, blocks, names, make, options)
+
+
+def _grid(
+    chosen: Grid, blocks: Sequence[DataBlock], names: Sequence[str], make: Make | None, options: argparse.Namespace
+) -> None:
+    """Read the data, and list the runs or make them."""
+    import torch  # noqa: PLC0415
+
+    from underdog.cli.commands import say  # noqa: PLC0415
+    from underdog.cli.grid_text import changes, listing  # noqa: PLC0415
+    from underdog.report.collect import run_of  # noqa: PLC0415
+    from underdog.report.terminal import printable  # noqa: PLC0415
+    from underdog.run.estimate import Estimate  # noqa: PLC0415
+    from underdog.run.folders import Runs, record_data  # noqa: PLC0415
+    from underdog.run.queue import Queue  # noqa: PLC0415
+
     sources = {block.name: _read(block, options, len(names)) for block in blocks}
     found = _entries(chosen, {name: s.fingerprint for name, s in sources.items()}, options)
     here = names[0] if names[0] == "cpu" or torch.cuda.is_available() else "cpu"  # its runs may be made elsewhere
@@ -118,16 +133,15 @@ def grid(options: argparse.Namespace) -> None:
         for spec in [entry.spec, *([entry.search.spec] if entry.search else ())]:
             estimate.split(spec)
     runs = Runs(options.out, run_of, not options.dry_run, lambda text: say(f"note: {printable(text)}"))
+    for note in changes(record_data(options.out, chosen, sources, write=make is not None), runs):
+        say(note)
+    queue = Queue(found, runs)
     if make is None:
-        for note in changes(record_data(options.out, chosen, sources, write=False), runs):
-            say(note)
-        say(listing(Queue(found, runs), runs, estimate, len(names)))
-        return
-    with occupied(options.out):
-        for note in changes(record_data(options.out, chosen, sources, write=True), runs):
-            say(note)
-        queue = Queue(found, runs)
+        say(listing(queue, runs, estimate, len(names)))
+    elif queue.waiting():
         _work(queue, runs, estimate, make(sources))
+    else:
+        _say_done(queue, runs, estimate, len(names))
 
 
 def _work(queue: Queue, runs: Runs, estimate: Estimate, engine: Engine) -> None:
@@ -147,6 +161,14 @@ def _work(queue: Queue, runs: Runs, estimate: Estimate, engine: Engine) -> None:
         raise TrainingError(
             f"{len(queue.failures)} runs failed, listed above; the same command tries them again, from their last finished epoch"
         )
+
+
+def _say_done(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> None:
+    """What there is where every run is done."""
+    from underdog.cli.commands import say  # noqa: PLC0415
+    from underdog.cli.grid_text import state, summary  # noqa: PLC0415
+
+    say(f"{state(queue, runs, estimate, workers)}\n\n{summary(queue, runs)}")
 
 
 def _wanted(options: argparse.Namespace) -> tuple[Grid, list[DataBlock]]:

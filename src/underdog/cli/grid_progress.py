@@ -45,7 +45,7 @@ class Display:
             rest = {"leave": False, "unit_scale": True, "unit": " images", "dynamic_ncols": True}
             self._bars = [
                 tqdm(
-                    total=len(self._queue.steps),
+                    total=self._queue.total(),
                     initial=self._queue.settled(),
                     unit=" runs",
                     leave=False,
@@ -108,9 +108,9 @@ class Display:
             text = f"macro-F1 {scores['macro_f1']:.4f} on {part} images, {duration(outcome.seconds)}"
         else:
             text = f"failed: {outcome.error}"
-        self._say(f"[{self._queue.settled()}/{len(self._queue.steps)}] {outcome.job.name}: {text}; {self.left()}")
+        self._say(f"[{self._queue.settled()}/{self._queue.total()}] {outcome.job.name}: {text}; {self.left()}")
         if self._bars:
-            self._bars[0].n = self._queue.settled()
+            self._bars[0].n, self._bars[0].total = self._queue.settled(), self._queue.total()
             self._bars[0].refresh()  # also when two runs end at once
         if place is not None:
             self._bars[place].reset(total=1)

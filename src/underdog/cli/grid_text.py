@@ -13,7 +13,7 @@ from underdog.run.estimate import Estimate
 from underdog.run.folders import Runs
 from underdog.run.grid import Grid
 from underdog.run.queue import Queue, Step, described
-from underdog.run.spec import RunSpec
+from underdog.run.spec import RunSpec, differing, settings_text
 
 __all__ = ["changes", "failures", "introduction", "listing", "seconds_left", "state", "summary"]
 
@@ -48,15 +48,17 @@ def state(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
     waiting = queue.waiting()
     searches = sum(step.spec.tuning for step in queue.steps)
     also = f" and {searches} that choose parameters" if searches else ""
-    left = f"about {duration(seconds_left(waiting, estimate, workers))} for the others" if waiting else "nothing to do"
     at_once = f"{workers} worker{'s' * (workers != 1)}"
-    return f"{len(queue.steps) - searches} runs{also}, {len(queue.steps) - len(waiting)} of them done; {left}, on {at_once}"
+    left = f"about {duration(seconds_left(waiting, estimate, workers))} for the others, on {at_once}"
+    done = len(queue.steps) - len(waiting)
+    return f"{len(queue.steps) - searches} runs{also}, {done} of them done; {left if waiting else 'nothing to do'}"
 
 
 def listing(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
     """A line for every run, those of a search together."""
     whole = state(queue, runs, estimate, workers)
-    rows = [("data", "mu", "method", "parameters", "budget", "seed", "state", "time")]
+    also = ("settings",) if queue.names else ()
+    rows = [("data", "mu", "method", "parameters", "budget", *also, "seed", "state", "time")]
     for step in queue.steps:
         spec = queue.resolved(step)
         done = "waits" if spec is None else runs.state(spec)
@@ -64,10 +66,10 @@ def listing(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
         seconds = estimate.seconds(step.spec) if result is None else sum(result["seconds"].values())
         known = spec or step.spec
         mu = "" if known.mu is None else f"{known.mu:g}"
-        seed = "search" if known.tuning else str(known.seed)
-        rows.append(
-            (step.dataset, mu, known.method, _parameters(spec, step), known.budget, seed, done, duration(seconds))
-        )
+        seed = "search" if known.tuning else str(known.replicate)
+        what = (step.dataset, mu, known.method, _parameters(spec, step), known.budget)
+        settings = (settings_text(known, queue.names),) if queue.names else ()
+        rows.append((*what, *settings, seed, done, duration(seconds)))
     return "\n".join([*aligned(rows), whole])
 
 
@@ -86,10 +88,10 @@ def summary(queue: Queue, runs: Runs) -> str:
         result = None if spec is None or spec.tuning else runs.result(spec)
         if spec is not None and result is not None:
             found.setdefault((step.dataset, spec.variant()), {})[spec.id] = spec, result
-    names = [_variant(dataset, spec) for dataset, spec in found]
     tables = []
-    for name, (_, spec), group in zip(names, found, found.values(), strict=True):
-        title = name if names.count(name) == 1 else f"{name}, lr {spec.lr:g}, {spec.epochs} epochs, batch {spec.batch}"
+    for (dataset, spec), group in found.items():
+        like = [s for d, s in found if (d, s.rho, s.mu) == (dataset, spec.rho, spec.mu)]
+        title = ", ".join(filter(None, [_variant(dataset, spec), settings_text(spec, differing(like))]))
         tables.append(f"{printable(title)}\n" + text_table([result for _, result in group.values()]))
     return "\n\n".join(tables) or "no run is done"
 
@@ -104,6 +106,6 @@ def failures(queue: Queue) -> str:
     """What failed and why, and what could not be begun for that."""
     lines = [f"failed: {name}: {error}" for name, error in queue.failures.items()]
     if waiting := queue.waiting():
-        lines.append(f"not begun, since the search for their parameters is not done: {len(waiting)} runs")
-        lines += [f"  {described(step.dataset, step.spec)}" for step in waiting[:10]]
+        lines.append(f"not begun, since every run of the search for their parameters failed: {len(waiting)} runs")
+        lines += [f"  {described(step.dataset, step.spec, queue.names)}" for step in waiting[:10]]
     return "\n".join(printable(line) for line in lines)

@@ -113,6 +113,7 @@ class _Target:
         path: its name once it is whole and right.
         part: what has come.
         validator: what the server said by which it knows the version that ``part`` belongs to.
+        folder: the one that is there; the file's own is made once something comes.
     """
 
     def __init__(self, folder: Path, download: Download) -> None:
@@ -121,7 +122,7 @@ class _Target:
         for path in (self.path, self.part, self.validator):
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise InputError(f"{path} is a link that leaves {folder}")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
 
     @property
     def come(self) -> int:
@@ -204,7 +205,7 @@ def _transfer(download: Download, target: _Target, progress: Callable[[int], obj
         _discard(target, progress)
     if (come := target.come) == download.size:
         return
-    if (free := shutil.disk_usage(target.path.parent).free) < download.size - come:
+    if (free := shutil.disk_usage(target.folder).free) < download.size - come:
         raise FetchError(f"{target.path} needs {download.size - come:,} bytes more, but the disk has {free:,} free")
     with ExitStack() as stack:
         answer = _ask(download.address, target, stack)
@@ -221,6 +222,7 @@ def _transfer(download: Download, target: _Target, progress: Callable[[int], obj
 def _write(answer: _Answer, download: Download, target: _Target, progress: Callable[[int], object]) -> None:
     """Append what comes to what is there, or begin anew where the answer does."""
     try:
+        target.path.parent.mkdir(parents=True, exist_ok=True)
         if not answer.begin:
             target.validator.write_text(_validator(answer.response))
         with target.part.open("ab" if answer.begin else "wb") as file:

@@ -236,7 +236,7 @@ def find_dataset(name: str, folder: str | Path, known: Mapping[str, KnownSet] = 
         if found := place.find(root) or place.find(root / name):
             _check_whole(name, own, root, found)
             return found
-    if (root / name).is_dir():
+    if _filled(root / name):
         return root / name
     looked = ", ".join([*map(str, own.places), f"{name}/"])
     how = "gets it" if own.downloads else "says how to get it"
@@ -253,6 +253,11 @@ def _check_whole(name: str, own: KnownSet, root: Path, found: Path) -> None:
         raise InputError(
             f"{str(found)!r} lacks {', '.join(missing)}; 'underdog data fetch {name} --to {root}' gets what is missing"
         )
+
+
+def _filled(folder: Path) -> bool:
+    """Whether a folder has more than what a download that broke off left in it."""
+    return folder.is_dir() and any(not p.name.startswith(".") and ".part" not in p.suffixes for p in folder.iterdir())
 
 
 def _holds(path: Path, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from underdog.errors import InputError
 from underdog.metrics import Metrics
 from underdog.run.files import read_json
 from underdog.run.gallery import load_gallery
-from underdog.run.spec import Replicate, RunSpec
+from underdog.run.spec import YOUNGER, Replicate, RunSpec
 from underdog.run.tune import Study, read_study
 
 __all__ = [
@@ -224,9 +225,19 @@ def reason(error: BaseException) -> str:
             return str(error) or type(error).__name__
 
 
+def _check_place(folder: Path, result: Mapping[str, Any], spec: RunSpec) -> None:
+    """Refuse a result that is not of the run that ``spec.json`` beside it, or the folder's name, says."""
+    if (folder / "spec.json").exists():
+        _require(RunSpec.from_json(read_json(folder / "spec.json")) == spec, "it is not the run in spec.json")
+    named = re.fullmatch(r".+-s\d+-[0-9a-f]{12}", folder.name) and set(result["spec"]) >= YOUNGER
+    _require(not named or folder.name == spec.id, "it is not the run that the folder's name says")
+
+
 def _read(folder: Path) -> tuple[Run | None, list[Aside]]:
     try:
-        run = replace(run_of(read_json(folder / "result.json"), folder.name), folder=folder)
+        result = read_json(folder / "result.json")
+        run = replace(run_of(result, folder.name), folder=folder)
+        _check_place(folder, result, run.spec)
     except UNREADABLE as error:
         return None, [Aside(folder.name, f"result.json: {reason(error)}")]
     try:

@@ -11,6 +11,7 @@ from underdog.report.grid_sheets import (
     Record,
     Setup,
     Sheet,
+    departures,
     head_of,
     head_titles,
     published_score,
@@ -121,5 +122,6 @@ def _on_published_wins(setup: Setup, measure: Measure) -> list[str]:
     return [
         f"Below: the same count from the paper's Table {measure.table} on the variants that correspond, and, where all do, "
         f"our wins minus its. The paper's Table {measure.table + 1} prints wins/losses; by Table {measure.table} it must read "
-        f"{enumerated(wrong)}."
+        f"{enumerated(wrong)}.",
+        *departures(setup.grid),
     ]

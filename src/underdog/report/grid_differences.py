@@ -20,9 +20,10 @@ from underdog.report.statistics import (
     smallest_p,
 )
 from underdog.report.summary import ENOUGH_SEEDS, Spread
+from underdog.report.verdict import CONTROL
 from underdog.report.words import decimal, enumerated, plural, signed
 
-__all__ = ["REFERENCE", "OverSets", "difference", "difference_sheets", "over_sets", "over_sets_sheets"]
+__all__ = ["REFERENCE", "OverSets", "difference", "difference_sheets", "fair", "over_sets", "over_sets_sheets"]
 
 REFERENCE = "ros"
 
@@ -36,6 +37,12 @@ STUDENT = (
 )
 
 
+SHARED = (
+    "Several runs share a choice of data, so that spread and intervals say less of other choices than those of as many runs "
+    "with data of their own."
+)
+
+
 def difference(row: Row, own: Column, other: Column, measure: Measure, selection: str) -> Spread | None:
     """A method minus another on a data variant, seed by seed; None without a common seed."""
     found = row.paired(own, other, measure, selection)
@@ -43,6 +50,12 @@ def difference(row: Row, own: Column, other: Column, measure: Measure, selection
         return None
     _, ours, theirs = found
     return Spread(tuple(a - b for a, b in zip(ours.values, theirs.values, strict=True)))
+
+
+def fair(grid: Grid, ours: Column, other: Column) -> bool:
+    """Whether AOS is held against a column: the control at another eps says nothing, but where each has an eps of its own."""
+    own = (ours.label, other.label) == (ours.method, other.method)
+    return other.method != CONTROL or own or grid.alike(ours, other)
 
 
 def difference_sheets(setup: Setup) -> tuple[Sheet, ...]:
@@ -56,7 +69,7 @@ def difference_sheets(setup: Setup) -> tuple[Sheet, ...]:
             pairs = [(c, reference) for c in others]
             found.append(_sheet(setup, measure, pairs, f"minus {REFERENCE}", [c.label for c in others]))
         for ours in (c for c in columns if c.method == "aos"):
-            others = [c for c in columns if c not in (ours, reference)]
+            others = [c for c in columns if c not in (ours, reference) and fair(setup.grid, ours, c)]
             pairs = [(ours, c) for c in others]
             found.append(
                 _sheet(setup, measure, pairs, f"{ours.label} minus each", [f"minus {c.label}" for c in others])
@@ -80,9 +93,14 @@ def _sheet(setup: Setup, measure: Measure, pairs: list[tuple[Column, Column]], w
     remarks = [f"Mean of the differences of runs with the same seed, so the same data and first weights; {n}."]
     remarks += [STUDENT] if max(sizes, default=0) >= ENOUGH_SEEDS else []
     remarks += [FEW] if min(sizes, default=0) < ENOUGH_SEEDS else []
+    remarks += [SHARED] if any(_shares_data(row) for row in rows) else []
     name = f"paired-{measure.name}-{re.sub('[^a-z0-9]+', '-', what)}-{setup.name}"
     title = f"Paired differences in {measure.title}, {what}: {setup.title}"
     return Sheet(name, title, tuple(remarks), head_titles(rows), tuple(titles), tuple(lines), tuple(records))
+
+
+def _shares_data(row: Row) -> bool:
+    return any(len({run.key.data_seed for run in runs}) < len(runs) for runs in row.cells.values())
 
 
 def _cell(spread: Spread | None, digits: int) -> Cell:

@@ -19,6 +19,7 @@ __all__ = [
     "Record",
     "Setup",
     "Sheet",
+    "departures",
     "family_name",
     "head_of",
     "head_titles",
@@ -284,9 +285,28 @@ def _on_published(setup: Setup, measure: Measure) -> list[str]:
             "which is used here."
             for m in wrong
         ]
+    said += departures(setup.grid)
     if without:
         said.append(f"The paper has no figures for {enumerated(without)}.")
     return said
+
+
+def departures(grid: Grid) -> list[str]:
+    """Where runs beside which the paper's figures stand were made otherwise."""
+    found: dict[str, list[str]] = {}
+    for row in grid.rows:
+        for text in row.departures:
+            found.setdefault(text, []).append(f"{row.dataset} mu {number(row.spec.mu)}")
+    several: dict[str, list[str]] = {}
+    for text, where in found.items():
+        several.setdefault(", ".join(where), []).append(text)
+    if not several:
+        return []
+    each = "; ".join(f"{where}: {enumerated(texts)}" for where, texts in several.items())
+    return [
+        "Not as the paper, whose figures are beside ours all the same (the grid paper has what the paper says, and batches of "
+        f"128 and float32, of which it says nothing): {each}."
+    ]
 
 
 def family_name(row: Row) -> str:

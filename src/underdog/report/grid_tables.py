@@ -15,9 +15,10 @@ from underdog.report.grid_differences import (
     over_sets,
     over_sets_sheets,
 )
+from underdog.report.grid_eps import eps_sheet
 from underdog.report.grid_formats import csv_text, latex_table, markdown, markdown_table
 from underdog.report.grid_pictures import Picture, pictures
-from underdog.report.grid_runs import SELECTIONS, Grid, arrange, dataset_names, reported
+from underdog.report.grid_runs import SELECTIONS, Grid, arrange, dataset_names, of_these_data, reported
 from underdog.report.grid_sheets import MEASURES, Setup, Sheet, score_sheet
 from underdog.report.grid_variants import variant_sheet
 from underdog.report.grid_verdict import paragraph
@@ -27,7 +28,7 @@ from underdog.run.files import write_atomic
 
 __all__ = ["write_tables"]
 
-STRANGERS = "counted; grid.json does not know their data (it may have changed since), so it is named after its source"
+STRANGERS = "counted; grid.json does not know their data, so these are named after their source"
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,14 @@ def _read(folders: Sequence[Path], home: Path) -> tuple[tuple[Grid, ...], tuple[
     if not runs:
         raise InputError("no run with test images to make tables of: runs that chose a setting are not reported")
     tuning = tuning_runs(collected.runs)
-    names, unnamed = dataset_names(home)
-    strangers = [r for r in runs if names and r.spec.data not in names]
+    names = dataset_names(home)
+    runs, old = of_these_data(runs, names)
+    if not runs:
+        raise InputError(f"no run of these data to make tables of: {'; '.join(f'{a.name} {a.reason}' for a in old)}")
+    strangers = [r for r in runs if names.now and r.spec.data not in names.now]
     foreign = [Aside(plural(len(strangers), "run"), STRANGERS)] if strangers else []
-    asides = (*collected.asides, *unscored, *tuning.asides, *unnamed, *foreign)
-    return arrange(runs, tuning.runs, names), asides, len(runs)
+    asides = (*collected.asides, *unscored, *tuning.asides, *names.asides, *old, *foreign)
+    return arrange(runs, tuning.runs, names.now), asides, len(runs)
 
 
 def _part(setup: Setup) -> Part:
@@ -93,6 +97,10 @@ def _part(setup: Setup) -> Part:
 
 
 def _sheets(setup: Setup, tested: Sequence[OverSets]) -> Iterable[Sheet]:
+    if setup.grid.sweeps:
+        yield eps_sheet(setup)
+    if not setup.grid.columns:
+        return
     for measure in MEASURES:
         yield score_sheet(setup, measure)
         yield wins_sheet(setup, measure)
@@ -106,7 +114,7 @@ def _sheets(setup: Setup, tested: Sequence[OverSets]) -> Iterable[Sheet]:
 def _markdown(parts: Sequence[Part], trained: Sequence[Sheet], asides: Sequence[Aside]) -> str:
     text = ["# Tables\n"]
     for part in parts:
-        text.append(f"## {markdown(part.setup.title.capitalize())}\n")
+        text.append(f"## {markdown(part.setup.title[0].upper() + part.setup.title[1:])}\n")
         text += [f"{markdown(' '.join(part.verdict))}\n", *map(markdown_table, part.sheets)]
     text += ["## Data and training\n", *map(markdown_table, trained)]
     if asides:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from underdog.report import published as paper
 from underdog.report.collect import Run
-from underdog.report.grid_runs import AT_AOS, Grid, Row, details
+from underdog.report.grid_runs import Grid, Row, details
 from underdog.report.grid_sheets import BUDGETS, Cell, Line, Sheet, head_of, head_titles, row_record
 from underdog.report.words import MISSING
 
@@ -37,7 +37,7 @@ def _training(row: Row) -> dict[str, str | float | int | None]:
     spec = row.spec
     settings = None if row.printed is None else paper.published().settings[row.printed]
     printed = None if settings is None else f"{settings.epochs} epochs, lr {settings.lr:g}, tau {settings.tau:g}"
-    chosen = {c.label: details(runs[0].spec.setting) for c, runs in row.cells.items() if c.label in {c.method, AT_AOS}}
+    chosen = {c.label: details(runs[0].spec.setting) for c, runs in row.cells.items()}
     return {
         "images a majority class": spec.majority_size or _distinct(max(r.train) for r in row.variant.runs),
         "images a rare class": _distinct(min((r.train[k] for k in r.minority), default=0) for r in row.variant.runs),
@@ -48,7 +48,7 @@ def _training(row: Row) -> dict[str, str | float | int | None]:
         "batch": spec.batch,
         "network": f"{spec.model}, width {spec.width:g}",
         "precision": spec.precision,
-        "settings of methods": "; ".join(f"{label} {text}" for label, text in chosen.items() if text),
+        "settings of methods": "; ".join(f"{label}: {text}" for label, text in chosen.items() if text),
         "seeds": _seeds(row.variant.runs),
         "the paper": printed,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from underdog.report.grid_differences import REFERENCE, OverSets, difference
+from underdog.report.grid_differences import REFERENCE, OverSets, difference, fair
 from underdog.report.grid_runs import AT_AOS, Column, Row
 from underdog.report.grid_sheets import F1, MEASURES, Setup
 from underdog.report.published import record
@@ -20,22 +20,28 @@ def paragraph(setup: Setup, tested: Sequence[OverSets]) -> tuple[str, ...]:
     columns = setup.grid.columns
     reference = setup.grid.column(REFERENCE)
     ours = [c for c in columns if c.method == "aos"]
-    said = [_ranks(setup)]
+    said = [_ranks(setup)] if columns else []
     said += [s for c in ours if reference is not None and (s := _against(setup, c, reference))]
-    said += [s for c in ours for other in _controls(columns) if (s := _against(setup, c, other))]
+    said += [s for c in ours for other in _controls(setup, c) if (s := _against(setup, c, other))]
     rest = [c for c in columns if c not in (*ours, reference)]
     if reference is not None:
         said += [_briefly(setup, rest, reference)] if rest else []
     else:
         said.append(f"{REFERENCE} was not run, so nothing is held against it.")
-    if not ours:
+    if not ours and "aos" not in setup.grid.swept:
         said.append("aos was not run.")
+    if swept := setup.grid.swept:
+        said.append(
+            f"{enumerated(swept)}: run at several eps, of which validation chose none, so no column is one of them; "
+            "macro-F1 by eps is in a figure and a table of its own."
+        )
     return (*said, *(own.said for own in tested[:1]), *_limits(setup))
 
 
-def _controls(columns: Sequence[Column]) -> list[Column]:
+def _controls(setup: Setup, ours: Column) -> list[Column]:
     """The random direction at AOS's eps says whether the direction matters; at its own best, whether AOS is worth it."""
-    return sorted((c for c in columns if c.method == CONTROL), key=lambda c: c.label != AT_AOS)
+    found = [c for c in setup.grid.columns if c.method == CONTROL and fair(setup.grid, ours, c)]
+    return sorted(found, key=lambda c: c.label != AT_AOS)
 
 
 def _ranks(setup: Setup) -> str:
@@ -70,7 +76,7 @@ def _against(setup: Setup, own: Column, other: Column) -> str:
     wins, ties, losses = _count(setup, own, other)
     g_wins, _, g_losses = _count(setup, own, other, 1)
     means = [s.mean for s in found.values()]
-    name = _name(other)
+    name = _name(setup, own, other)
     extent = f", from {signed(min(means), 4)} to {signed(max(means), 4)}" if len(means) > 1 else ""
     text = (
         f"{own.label} against {name}: mean macro-F1 is above in {wins} of {plural(len(found), 'variant')}, equal in {ties} and "
@@ -80,11 +86,14 @@ def _against(setup: Setup, own: Column, other: Column) -> str:
     return f"{text} {_sure(list(found.values()))}"
 
 
-def _name(column: Column) -> str:
-    if column.method != CONTROL:
-        return column.label
-    what = "the direction is all that differs" if column.label == AT_AOS else "the control with a random direction"
-    return f"{column.label} ({what})"
+def _name(setup: Setup, own: Column, other: Column) -> str:
+    if other.method != CONTROL:
+        return other.label
+    same = setup.grid.alike(own, other, ("eps", "tau"))
+    what = (
+        "the direction is all that differs" if same else "the control with a random direction, at a setting of its own"
+    )
+    return f"{other.label} ({what})"
 
 
 def _sure(spreads: Sequence[Spread]) -> str:
@@ -94,7 +103,7 @@ def _sure(spreads: Sequence[Spread]) -> str:
     parts = []
     if intervals:
         above, below = sum(low > 0 for low, _ in intervals), sum(high < 0 for _, high in intervals)
-        parts.append(f"of {plural(len(intervals), '95% interval')}, {above} lie above 0 and {below} below")
+        parts.append(f"of {plural(len(intervals), '95% interval')}, {above} wholly above 0 and {below} wholly below")
     if short:
         above, below = sum(min(values) > 0 for values in short), sum(max(values) < 0 for values in short)
         where = f"of {plural(len(short), 'variant')} with 2 to {ENOUGH_SEEDS - 1} seeds"
@@ -121,6 +130,7 @@ def _briefly(setup: Setup, columns: Sequence[Column], reference: Column) -> str:
 def _limits(setup: Setup) -> list[str]:
     found = []
     runs = [runs for row in setup.grid.rows for runs in row.cells.values()]
+    runs += [g.runs for sweep in setup.grid.sweeps for own in sweep.groups.values() for g in own]
     fewest = min(map(len, runs))
     if fewest == 1:
         found.append("Some cells have one seed, which cannot tell a lead from chance.")

@@ -39,7 +39,7 @@ from underdog.run.network import build_model
 from underdog.run.spec import RunSpec
 from underdog.train import EpochRecord, Evaluation, History, Training
 
-__all__ = ["Watcher", "execute", "finished", "split_of"]
+__all__ = ["Watcher", "execute", "finished", "split_of", "whole_result"]
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,27 @@ def finished(folder: Path, spec: RunSpec) -> dict[str, Any] | None:
         InputError: the folder holds another run, or something unreadable.
     """
     try:
+        return whole_result(folder, spec)
+    except ValueError as error:
+        raise InputError(f"{folder} {error}: choose another --out") from error
+
+
+def whole_result(folder: Path, spec: RunSpec) -> dict[str, Any] | None:
+    """As ``finished``.
+
+    Raises:
+        ValueError: the folder holds another run, or something unreadable; the message says which, without the folder.
+    """
+    try:
         found = [RunSpec.from_json(read_json(path)) for path in [folder / "spec.json"] if path.exists()]
         result: dict[str, Any] | None = None
         if (folder / "result.json").exists():
             result = read_json(folder / "result.json")
             found.append(RunSpec.from_json(result["spec"]))
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise InputError(f"{folder} holds a file that is no run's ({error}): choose another --out") from error
+        raise ValueError(f"holds a file that is no run's ({error})") from error
     if any(other != spec for other in found):
-        raise InputError(f"{folder} belongs to another run: choose another --out")
+        raise ValueError("belongs to another run")
     return result
 
 

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from underdog.data.sources import Source
 from underdog.errors import InputError
 from underdog.run.engine import Outcome
-from underdog.run.execute import finished
+from underdog.run.execute import whole_result
 from underdog.run.files import read_json, write_json
 from underdog.run.grid import Grid
 from underdog.run.spec import RunSpec
@@ -24,6 +24,7 @@ __all__ = ["Runs", "occupied", "record_data"]
 #: Where folders go that hold something else than the run whose name they have.
 ASIDE = "set-aside"
 FAILED = "failed.json"
+LOCK = ".grid.lock"
 RECORD = "grid.json"
 #: What looking into a file raises that is no run's.
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -31,14 +32,15 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, Overflow
 
 @contextmanager
 def occupied(out: Path) -> Iterator[None]:
-    """While this grid alone works in a folder of runs.
+    """While this grid alone works in a folder of runs, which is not left behind where nothing came into it.
 
     Raises:
         InputError: another one does, or the folder cannot be made.
     """
+    new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".grid.lock", timeout=0)
+        lock = FileLock(out / LOCK, timeout=0)
         lock.acquire()
     except Timeout:
         raise InputError(f"{out} is in use by another grid: wait for it, or choose another --out") from None
@@ -47,6 +49,10 @@ def occupied(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if new and [path.name for path in out.iterdir()] == [LOCK]:
+            (out / LOCK).unlink()
+            lock.release()
+            out.rmdir()
         lock.release()
 
 
@@ -81,7 +87,7 @@ class Runs:
         folder = self.folder(spec)
         if folder not in self._results:
             try:
-                result = finished(folder, spec)
+                result = whole_result(folder, spec)
                 if result is not None:
                     self.check(result)
                     self._results[folder] = result

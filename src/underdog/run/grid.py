@@ -55,6 +55,11 @@ class Value:
             return self.choices
         return () if mu is None else self.by_mu.get(mu, ())
 
+    @property
+    def every(self) -> tuple[Any, ...]:
+        """The choices, whatever mu."""
+        return self.choices + tuple(one for some in (self.by_mu or {}).values() for one in some)
+
 
 Settings = Mapping[str, Value]
 
@@ -88,7 +93,7 @@ class Grid:
         datasets, methods: each with each; a method's settings come before a data set's, and those before the grid's.
         settings: of all runs, named as in ``RunSpec``.
         seeds: replicates, of the seeds 0, 1, ...
-        data_seed: of all runs; None where the data's seed follows the run's.
+        data_seed: of the data, each with each run's seed; None where the data's seed follows the run's.
         trials: by which each method's parameters are chosen; None where they are given.
         about, deviations: what it is, and where it departs from its source.
         file: where it stands, for messages.
@@ -99,7 +104,7 @@ class Grid:
     methods: tuple[MethodBlock, ...]
     settings: Settings = field(default_factory=dict)
     seeds: int = 3
-    data_seed: int | None = None
+    data_seed: tuple[int, ...] | None = None
     trials: int | None = None
     about: str = ""
     deviations: tuple[str, ...] = ()
@@ -157,15 +162,16 @@ def entries(grid: Grid, fingerprints: Mapping[str, str]) -> list[Entry]:
         if data.name in fingerprints
         for mu in ({**grid.settings, **data.settings}.get("mu") or Value((None,))).choices
         for seed in range(grid.seeds)
+        for data_seed in ((seed,) if grid.data_seed is None else grid.data_seed)
         for method in grid.methods
-        for entry in _entries(grid, data, method, mu, RunSpec(fingerprints[data.name], "baseline", seed))
+        for entry in _entries(grid, data, method, mu, RunSpec(fingerprints[data.name], "baseline", seed, data_seed))
     )
     return list(dict.fromkeys(found))
 
 
 def _entries(grid: Grid, data: DataBlock, method: MethodBlock, mu: float | None, start: RunSpec) -> Iterator[Entry]:
-    """The runs of one method and seed on one variant of the data."""
-    seeds = {"seed": start.seed, "data_seed": start.seed if grid.data_seed is None else grid.data_seed}
+    """The runs of one method and replicate on one variant of the data."""
+    seeds = {"seed": start.seed, "data_seed": start.data_seed}
     for settings in _product(grid, data, method, mu):
         if grid.trials is not None:
             spec = _spec(grid, data, method, {"data": start.data} | seeds | settings | first_values(method.name))
@@ -188,7 +194,9 @@ def _product(grid: Grid, data: DataBlock, method: MethodBlock, mu: float | None)
     choices = {name: (mu,) if name == "mu" else value.at(mu) for name, value in values.items()}
     for name, found in choices.items():
         if not found:
-            raise grid.error(values[name].line, f"{name} says nothing for mu {mu} of {data.name}")
+            where = f"mu {mu:g} of {data.name}" if mu is not None else f"{data.name}, which has no mu"
+            there = ", ".join(f"{one:g}" for one in values[name].by_mu or ())
+            raise grid.error(values[name].line, f"{name} says nothing for {where} (it does for mu {there})")
     return [dict(zip(choices, some, strict=True)) for some in itertools.product(*choices.values())]
 
 

@@ -13,7 +13,18 @@ import yaml
 from underdog.data.reading import Reading
 from underdog.errors import InputError, nearest, unknown
 from underdog.names import ALTERING, METHODS, PARAMETERS
-from underdog.run.grid import ALTERATION, CHOSEN, CHOSEN_FOR, DataBlock, Grid, MethodBlock, Settings, Value, entries
+from underdog.run.grid import (
+    ALTERATION,
+    CHOSEN,
+    CHOSEN_FOR,
+    DataBlock,
+    Grid,
+    MethodBlock,
+    Settings,
+    Value,
+    chosen_for,
+    entries,
+)
 from underdog.run.space import check_trials
 from underdog.run.spec import RunSpec
 
@@ -103,7 +114,7 @@ class _Reader:
             about=self.text(top["about"], "about") if "about" in top else "",
             deviations=self.texts(top["deviations"], "deviations") if "deviations" in top else (),
             seeds=self.whole(top["seeds"], "seeds", 1) if "seeds" in top else 3,
-            data_seed=self.whole(top["data_seed"], "data_seed", 0) if "data_seed" in top else None,
+            data_seed=self.wholes(top["data_seed"], "data_seed", 0) if "data_seed" in top else None,
             trials=self.whole(top["trials"], "trials", 1) if "trials" in top else None,
             file=self.file,
         )
@@ -122,12 +133,13 @@ class _Reader:
                     line = level[name].line
                     raise grid.error(line, f"{name} belongs to {' and '.join(ALTERING)}, and neither is among methods")
         for level in [*levels, *(m.settings for m in grid.methods)]:
-            for eps in [e for e in level["eps"].choices if isinstance(e, str)] if "eps" in level else []:
+            for eps in [e for e in level["eps"].every if isinstance(e, str)] if "eps" in level else []:
                 other = eps.removeprefix(CHOSEN_FOR)
                 if eps != CHOSEN and (other not in methods or other not in ALTERING):
                     raise grid.error(level["eps"].line, f"eps {eps!r} needs {other!r}, which is not among methods")
         for data in grid.datasets:
             self.check_mu(grid, data)
+            self.check_eps(grid, data)
 
     def check_trials(self, grid: Grid, node: yaml.Node) -> None:
         try:
@@ -145,6 +157,20 @@ class _Reader:
                 if stray := set(value.by_mu or ()) - set(mu.choices if mu else ()):
                     some = ", ".join(f"{m:g}" for m in sorted(stray))
                     raise grid.error(value.line, f"{name} has a value for mu {some}, which {data.name} does not have")
+
+    def check_eps(self, grid: Grid, data: DataBlock) -> None:
+        """What is chosen for a method is known only where that method itself has what is chosen."""
+        levels = {m.name: {**grid.settings, **data.settings, **m.settings} for m in grid.methods}
+        mu = levels[grid.methods[0].name].get("mu", Value((None,))).choices
+        eps = {(m, at): level["eps"].at(at) for m, level in levels.items() if "eps" in level for at in mu}
+        for (method, at), some in eps.items():
+            for one in some:
+                other = chosen_for(one, method) if method in ALTERING else None
+                if other and not any(chosen_for(theirs, other) == other for theirs in eps.get((other, at), (CHOSEN,))):
+                    raise grid.error(
+                        levels[method]["eps"].line,
+                        f"eps {one!r} is what validation chooses for {other}, whose eps is given on {data.name}",
+                    )
 
     def datasets(self, node: yaml.Node) -> tuple[DataBlock, ...]:
         blocks = self.mapping(node, "datasets", None)
@@ -285,6 +311,15 @@ class _Reader:
         if value < least:
             raise self.error(node, f"{name} must be at least {least}, not {value}")
         return value
+
+    def wholes(self, node: yaml.Node, name: str, least: int) -> tuple[int, ...]:
+        """One or several."""
+        if not isinstance(node, yaml.SequenceNode):
+            return (self.whole(node, name, least),)
+        found = tuple(self.whole(item, name, least) for item in node.value)
+        if not found or len(set(found)) < len(found):
+            raise self.error(node, f"{name} needs at least one number, and each once")
+        return found
 
     def text(self, node: yaml.Node, name: str) -> str:
         if not isinstance(node, yaml.ScalarNode):

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import NamedTuple, Self
 
 import torch
@@ -141,7 +141,8 @@ class LocalEngine:
         """Start waiting jobs while workers are free."""
         taken = {r.slot for r in self._running}
         for slot in [s for s in range(self.workers) if s not in taken][: len(self._waiting)]:
-            self._running.append(self._start(self._waiting.pop(0), slot))
+            with _undisturbed():  # so that whatever was started is known, and can be ended
+                self._running.append(self._start(self._waiting.pop(0), slot))
 
     def _start(self, job: Job, slot: int) -> _Running:
         log = self._scratch / f"{slot}.log"
@@ -191,6 +192,19 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C within comes at the end."""
+    came: list[tuple[int, FrameType | None]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came and callable(before):
+            before(*came[0])
 
 
 def _end_with_parent() -> None:

@@ -1,32 +1,51 @@
-"""The runs of a grid in order: those that wait for a choice of eps come after the search for it."""
+"""The runs of a grid in order: those that wait for a choice come after the search for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from underdog.names import DEFAULTS
 from underdog.run.engine import Engine, Job, Outcome, Progress
 from underdog.run.folders import Runs
 from underdog.run.grid import Entry
-from underdog.run.search import Search, Trials
-from underdog.run.spec import RunSpec
+from underdog.run.search import FAILED, Search
+from underdog.run.spec import RunSpec, Setting, differing, settings_text
 
-__all__ = ["Queue", "Step", "described", "work_off"]
+__all__ = ["Queue", "Step", "described", "told_apart", "work_off"]
+
+#: What tells runs apart anyway.
+_SHOWN = {*Setting._fields, "data", "mu", "seed", "data_seed", "tuning"}
 
 
-def described(dataset: str, spec: RunSpec) -> str:
-    """A run in words, such as "mnist mu 0.6 aos eps 16/255 seed 0"."""
+def told_apart(runs: Iterable[tuple[str, RunSpec]]) -> tuple[str, ...]:
+    """Settings without which runs of one method on the same data, here by data set, would look alike.
+
+    >>> spec = RunSpec("some data", "ros")
+    >>> told_apart([("digits", replace(spec, epochs=n, seed=n)) for n in (5, 10)])
+    ('epochs',)
+    """
+    alike: dict[object, list[RunSpec]] = {}
+    for dataset, spec in runs:
+        alike.setdefault((dataset, spec.mu, spec.method), []).append(spec)
+    return tuple(dict.fromkeys(n for some in alike.values() for n in differing(some) if n not in _SHOWN))
+
+
+def described(dataset: str, spec: RunSpec, names: Sequence[str] = ()) -> str:
+    """A run in words, such as "mnist mu 0.6 aos eps 16/255 tau 0.5 seed 0", with more of its settings by name."""
     parts = [dataset]
     if spec.mu is not None:
         parts.append(f"mu {spec.mu:g}")
     parts.append(spec.method)
     if spec.eps is not None:
         parts.append(f"eps {spec.eps * 255:.4g}/255")
+    if spec.tau is not None:
+        parts.append(f"tau {spec.tau:g}")
     parts += [f"{name} {value:.3g}" for name in DEFAULTS if (value := getattr(spec, name)) is not None]
     if spec.budget == "updates":
         parts.append("equal updates")
-    parts.append("search" if spec.tuning else f"seed {spec.seed}")
+    parts += [text] if (text := settings_text(spec, names)) else []
+    parts.append("search" if spec.tuning else f"seed {spec.replicate}")
     return " ".join(parts)
 
 
@@ -71,7 +90,10 @@ class Queue:
         self.steps = tuple(steps(entries))
         self._runs = runs
         self._searches: dict[str, Search] = {}
-        self._hopeless: set[str] = set()
+        self._failed: set[str] = set()
+        self._shared = 0
+        #: Settings that names of these runs need.
+        self.names = told_apart((s.dataset, s.spec) for s in self.steps)
         self._waiting = [s for s in self.steps if not self.done(s)]
         self._taken: set[str] = set()
         self._running: set[str] = set()
@@ -86,11 +108,11 @@ class Queue:
         return step.search.applied(step.spec, self._score)
 
     def _score(self, spec: RunSpec) -> float | None:
-        """What a search's run came to; one that failed, unlike its data's others, counts as one that recognised nothing."""
+        """What a search's run came to."""
         result = self._runs.result(spec)
         if result is not None:
             return float(result["val"]["macro_f1"])
-        return 0.0 if spec.id in self._hopeless else None
+        return FAILED if spec.id in self._failed else None
 
     def done(self, step: Step) -> bool:
         """Whether there is a result."""
@@ -103,7 +125,11 @@ class Queue:
 
     def settled(self) -> int:
         """How many runs are done, or have failed."""
-        return len(self.steps) - len(self._waiting) - len(self._running)
+        return self.total() - len(self._waiting) - len(self._running)
+
+    def total(self) -> int:
+        """How many runs there are: one that two searches asked for is one, as soon as that is known."""
+        return len(self.steps) - self._shared
 
     def take(self) -> Job | None:
         """The first run that can be made now, or None; what was done meanwhile under another name falls out."""
@@ -117,7 +143,9 @@ class Queue:
                 self._running.add(spec.id)
                 if step.search is not None and step.number is not None:
                     self._searches[spec.id] = step.search
-                return Job(described(step.dataset, spec), step.dataset, spec, self._runs.home(spec))
+                name = described(step.dataset, spec, self.names)
+                return Job(name, step.dataset, spec, self._runs.home(spec))
+            self._shared += 1
         return None
 
     def ended(self, outcome: Outcome) -> Outcome:
@@ -129,8 +157,8 @@ class Queue:
         if outcome.error:
             self.failures[outcome.job.name] = outcome.error
         if search := self._searches.get(outcome.job.spec.id):
-            if outcome.error and isinstance(search, Trials) and outcome.job.spec != search.run(0, self._score):
-                self._hopeless.add(outcome.job.spec.id)
+            if outcome.error:
+                self._failed.add(outcome.job.spec.id)
             search.store(self._runs.out, self._score)
         return outcome
 

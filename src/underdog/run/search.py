@@ -12,9 +12,11 @@ from underdog.run.space import TUNING_SEED
 from underdog.run.spec import RunSpec
 from underdog.run.tune import Study, best_eps, tuning_specs
 
-__all__ = ["EpsSearch", "Scores", "Search", "Trials", "eps_search"]
+__all__ = ["FAILED", "EpsSearch", "Scores", "Search", "Trials", "eps_search"]
 
-#: The validation macro-F1 of a run, 0 where it failed and is not tried again, or None where it is still to be made.
+#: In the place of a score: the run failed, and counts as one that recognised nothing.
+FAILED = -1.0
+#: The validation macro-F1 of a run, ``FAILED``, or None where it is still to be made.
 Scores = Callable[[RunSpec], float | None]
 
 
@@ -41,10 +43,12 @@ class EpsSearch:
         return _eps_runs(self.spec)[number]
 
     def applied(self, spec: RunSpec, scores: Scores) -> RunSpec | None:
-        """A run with what was chosen, or None while the search is not done."""
+        """A run with what was chosen, or None while the search is not done, or where all of it failed."""
         found = [(scores(run), run.eps) for run in _eps_runs(self.spec)]
         known = [(score, eps) for score, eps in found if score is not None and eps is not None]
-        return replace(spec, eps=best_eps(known)) if len(known) == len(found) else None
+        if len(known) < len(found) or all(score == FAILED for score, _ in known):
+            return None
+        return replace(spec, eps=best_eps(known))
 
     def store(self, out: Path, scores: Scores) -> None:
         """Nothing: the runs tell all of it."""
@@ -81,14 +85,14 @@ class Trials:
         return following if number == len(study.trials) else None
 
     def applied(self, spec: RunSpec, scores: Scores) -> RunSpec | None:
-        """A run with what was chosen, or None while the search is not done."""
+        """A run with what was chosen, or None while the search is not done, or where all of it failed."""
         study, _ = self._advanced(scores)
-        return study.applied(spec) if study.complete else None
+        return study.applied(spec) if study.complete and study.best.score is not None else None
 
     def store(self, out: Path, scores: Scores) -> None:
         """Keep the study, once it is done, where ``--tuned`` finds it."""
         study, _ = self._advanced(scores)
-        if study.complete:
+        if study.complete and study.best.score is not None:
             study.save(out)
 
     def _advanced(self, scores: Scores) -> tuple[Study, RunSpec | None]:
@@ -122,5 +126,5 @@ def _after(spec: RunSpec, wanted: int, scores: tuple[float, ...]) -> tuple[Study
     if scores:
         before, run = _after(spec, wanted, scores[:-1])
         assert run is not None
-        study = before.after(run, scores[-1])
+        study = before.after(run, None if scores[-1] == FAILED else scores[-1])
     return study, study.next()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -26,7 +26,7 @@ from underdog.names import (
 )
 from underdog.validate import check_eps, check_positive, check_ratio, check_tau
 
-__all__ = ["REVISION", "NetworkFiles", "Replicate", "RunSpec", "Setting"]
+__all__ = ["REVISION", "NetworkFiles", "Replicate", "RunSpec", "Setting", "differing", "settings_text"]
 
 #: Counts changes of underdog that move the figures of a run. Runs of another revision are other runs.
 REVISION = 1
@@ -305,3 +305,32 @@ class RunSpec:
             raise InputError(f"not a run's spec: keys {', '.join(sorted(data))}")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**plain)
+
+
+def differing(specs: Iterable[RunSpec]) -> tuple[str, ...]:
+    """The settings that are not the same in all of some runs.
+
+    >>> differing([RunSpec("some data", "ros", seed=n, epochs=5) for n in range(3)])
+    ('seed',)
+    """
+    found = list(specs)
+    return tuple(f.name for f in fields(RunSpec) if f.compare and len({getattr(s, f.name) for s in found}) > 1)
+
+
+def settings_text(spec: RunSpec, names: Sequence[str]) -> str:
+    """Some of a run's settings in words.
+
+    >>> settings_text(RunSpec("some data", "ros", lr=0.1), ["epochs", "lr", "augment"])
+    'epochs 20, lr 0.1, augment none'
+    """
+    return ", ".join(f"{name} {_value(name, getattr(spec, name))}" for name in names)
+
+
+def _value(name: str, value: object) -> str:
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return " + ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)[:8] if name == "data" else str(value)

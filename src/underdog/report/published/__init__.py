@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["F1", "GLOBAL", "G_MEAN", "METHODS", "Misprint", "Published", "Settings", "Variant", "published", "record"]
+__all__ = [
+    "F1",
+    "GLOBAL",
+    "G_MEAN",
+    "METHODS",
+    "Images",
+    "Misprint",
+    "Published",
+    "Settings",
+    "Variant",
+    "published",
+    "record",
+]
 
 #: The tables of scores by their numbers; the wins and losses that follow from each are in the table after it.
 F1, G_MEAN = 3, 5
@@ -30,6 +42,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Images:
+    """What section 4.1 says of a data set: (C, H, W) of its images, and how many classes it has."""
+
+    shape: tuple[int, int, int]
+    classes: int
+
+
+@dataclass(frozen=True)
 class Misprint:
     """An entry that does not follow from the entries it sums up, and what follows from them."""
 
@@ -46,6 +66,7 @@ class Published:
 
     Attributes:
         settings: Table 2.
+        images: of each data set.
         scores: by table (3: macro-F1, 5: G-mean) and data variant, the score of each method: means of 3 runs.
         averages: by table (3, 5) and data set or ``GLOBAL``, the average of each method.
         wins: by table (4: macro-F1, 6: G-mean), method and other method, on how many of the 16 variants it wins and loses.
@@ -53,6 +74,7 @@ class Published:
     """
 
     settings: Mapping[Variant, Settings]
+    images: Mapping[str, Images]
     scores: Mapping[int, Mapping[Variant, Mapping[str, float]]]
     averages: Mapping[int, Mapping[str, Mapping[str, float]]]
     wins: Mapping[int, Mapping[tuple[str, str], tuple[int, int]]]
@@ -105,7 +127,11 @@ def published() -> Published:
     misprints = tuple(
         Misprint(int(r["table"]), r["row"], r["column"], r["printed"], r["correct"]) for r in _rows("misprints")
     )
-    return Published(settings, scores, averages, wins, misprints)
+    images = {
+        r["dataset"]: Images((int(r["channels"]), int(r["height"]), int(r["width"])), int(r["classes"]))
+        for r in _rows("images")
+    }
+    return Published(settings, images, scores, averages, wins, misprints)
 
 
 def _rows(name: str) -> list[dict[str, str]]:
