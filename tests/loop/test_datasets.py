@@ -126,6 +126,11 @@ def test_normalised_data_move_as_their_pixels_do() -> None:
         assert (back - p).abs().max() < 1e-6
 
 
+def test_a_normalising_layer_follows_its_images_to_any_device() -> None:
+    x = torch.rand(2, 3, 12, 12, device="meta")  # stands for a GPU: nothing on the CPU may be combined with it
+    assert nn.Sequential(ud.Normalize(MEAN, STD), network().to("meta"))(x).device.type == "meta"
+
+
 def test_values_up_to_255() -> None:
     pixels = shown(Photos(transform=ud.to_unit), nn.Sequential(ud.Normalize(torch.zeros(3), torch.ones(3)), network()))
     net = nn.Sequential(ud.Normalize(torch.zeros(3), torch.full((3,), 255.0)), network())

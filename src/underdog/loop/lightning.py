@@ -79,7 +79,7 @@ class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked a
         if trainer.world_size > 1 and not isinstance(trainer.strategy, DDPStrategy):
             raise InputError(
                 f"a snapshot looks at the whole network on every device, which {type(trainer.strategy).__name__} divides: "
-                'use strategy="ddp", or underdog.perturb_batch in training_step'
+                'use strategy="ddp"'
             )
         self.snapshot.ranks = Ranks(trainer.global_rank, trainer.world_size)
         self.snapshot.bind(InPrecision(self.network(pl_module), trainer), self.loss)

@@ -100,8 +100,8 @@ def perturb_batch(
 
     Raises:
         InputError: values outside [low, high], labels or logits of a wrong shape, a loss reduced in a way that cannot be
-            undone, a network that autograd cannot look through. The first call for a model checks all of it, also when
-            the batch has no minority image.
+            undone, a network that autograd cannot look through or that FSDP divides. The first call for a model checks all of
+            it, also when the batch has no minority image.
 
     *Source*: Algorithm 1 (lines 5-14) of the paper, for one batch.
     *Deviation*: the images are altered in every epoch, by the network of the moment, and not kept for the next.

@@ -107,6 +107,21 @@ _CUT = (
 )
 
 
+def _undivided(model: nn.Module) -> None:
+    """A network that several processes hold together answers when all of them ask, which they do not.
+
+    Raises:
+        InputError: FSDP or ``fully_shard`` has divided the model.
+    """
+    # By name, since where these classes are depends on the version of torch.
+    sharded = {"FullyShardedDataParallel", "FSDPModule"}
+    if any(sharded & {kind.__name__ for kind in type(m).__mro__} for m in model.modules()):
+        raise InputError(
+            f"the model must not be divided among processes (FSDP, fully_shard), as {type(model).__name__} is: every process "
+            "alters other images, and one that has none would leave the others waiting. Use DistributedDataParallel"
+        )
+
+
 def _memory_format(model: nn.Module) -> torch.memory_format:
     """The format a network's convolutions are in: the gradient is to come from the kernels that train it."""
     for p in model.parameters():
@@ -196,6 +211,7 @@ class Script:
         Raises:
             InputError: as ``perturb_batch``.
         """
+        _undivided(self.model)
         order = class_numbers(y).argsort(stable=True)  # of as many classes as there are
         few = order[torch.linspace(0, len(y) - 1, min(FEW, len(y)), device=y.device).long()]
         x, y = x[few.to(x.device)], y[few]

@@ -93,7 +93,7 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
         if self.args.world_size > 1 and not kind.startswith("MULTI_"):
             raise InputError(
                 f"a snapshot looks at the whole network in every process, which {kind} divides: use DistributedDataParallel "
-                "(torchrun without fsdp= and deepspeed=), or underdog.perturb_batch in training_step"
+                "(torchrun without fsdp= and deepspeed=)"
             )
         if self.args.world_size > 1 and self.accelerator.dispatch_batches:
             raise InputError(
