@@ -56,9 +56,11 @@ FORMS = {
     "list": (lambda x, y: [x, y], lambda item: item[0]),
     "named": (lambda x, y: Pair(x, y, "a"), lambda item: item.picture),
     "dict": (lambda x, y: {"label": y, "pixel_values": x}, lambda item: item["pixel_values"]),
-    "picture": (lambda x, y: (picture(x), y), lambda item: item[0]),
-    "bytes": (lambda x, y: ((x * 255).round().byte(), y), lambda item: item[0]),
-    "array": (lambda x, y: (np.asarray(picture(x)), torch.tensor(y)), lambda item: item[0]),
+}
+BYTES = {
+    "picture": lambda x, y: (picture(x), y),
+    "bytes": lambda x, y: ((x * 255).round().byte(), y),
+    "array": lambda x, y: (np.asarray(picture(x)), torch.tensor(y)),
 }
 
 
@@ -69,6 +71,24 @@ def test_items_of_any_form_show_the_same_images(form: str) -> None:
     expected = shown(Photos(transform=ud.to_unit))
     assert all(torch.equal(image(a), b[0]) for a, b in zip(items, expected, strict=True))
     assert type(items[0]) is type(make(torch.zeros(SHAPE), 0))
+
+
+def up_to_255() -> nn.Module:
+    """The same network for images that are numbers up to 255."""
+    return nn.Sequential(ud.Normalize(torch.zeros(3), torch.full((3,), 255.0)), network())
+
+
+@pytest.mark.parametrize("form", BYTES)
+def test_bytes_are_never_divided_unasked(form: str) -> None:
+    data = Rows(BYTES[form])
+    with pytest.raises(ud.InputError, match=r"(?s)values go from 0 to 255: .*high=255.*to_unit"):
+        ud.Snapshot(data, AOS)
+    plain = shown(Photos(transform=lambda x: x.float()), up_to_255(), high=255)
+    assert all(
+        torch.equal(a[0], b[0]) for a, b in zip(shown(data, up_to_255(), high=255), plain, strict=True)
+    )
+    pixels = torch.stack([x for x, _ in shown(Photos(transform=ud.to_unit), network())])
+    assert (torch.stack([x for x, _ in plain]) / 255 - pixels).abs().max() < 1e-6
 
 
 def test_dictionaries_with_a_name_of_ones_own() -> None:
@@ -133,9 +153,8 @@ def test_a_normalising_layer_follows_its_images_to_any_device() -> None:
 
 def test_values_up_to_255() -> None:
     pixels = shown(Photos(transform=ud.to_unit), nn.Sequential(ud.Normalize(torch.zeros(3), torch.ones(3)), network()))
-    net = nn.Sequential(ud.Normalize(torch.zeros(3), torch.full((3,), 255.0)), network())
     for data in (Photos(transform=lambda x: x.float()), Photos()):
-        seen = shown(data, net, high=255)
+        seen = shown(data, up_to_255(), high=255)
         assert max(float((v / 255 - p).abs().max()) for (p, _), (v, _) in zip(pixels, seen, strict=True)) < 1e-6
 
 
@@ -162,7 +181,8 @@ def test_a_data_set_of_hugging_face() -> None:
     table = datasets.Dataset.from_dict({"image": [picture(photos[i][0]) for i in range(44)], "label": photos.targets})
     table = table.cast_column("image", datasets.Image())
     expected = torch.stack([x for x, _ in shown(photos)])
-    assert torch.equal(torch.stack([item["image"] for item in shown(table)]), expected)
+    plain = torch.stack([x for x, _ in shown(Photos(), up_to_255(), high=255)])
+    assert torch.equal(torch.stack([item["image"] for item in shown(table, up_to_255(), high=255)]), plain)
     own = table.with_transform(
         lambda rows: {"pixel_values": [to_tensor(i) for i in rows["image"]], "label": rows["label"]}
     )

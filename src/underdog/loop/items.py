@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from underdog.data.images import to_unit
 from underdog.epoch import unpack_signs
 from underdog.errors import InputError
 from underdog.loop.units import Units
@@ -77,8 +76,11 @@ def seeded(seed: int) -> Iterator[None]:
         random.setstate(states[2])
 
 
-def _tensor(image: object, units: Units) -> Tensor:
-    """(C, H, W) floating point of a tensor, array or picture."""
+def _tensor(image: object) -> Tensor:
+    """(C, H, W) floating point of a tensor, array or picture.
+
+    Bytes stay numbers up to 255: whoever divides them, in the loop or behind the loader, would do so twice.
+    """
     if not isinstance(image, Tensor):
         array = np.array(image)
         if array.dtype != np.uint8 or array.ndim not in (2, 3):
@@ -87,9 +89,7 @@ def _tensor(image: object, units: Units) -> Tensor:
                 "end the data set's transform with ToTensor"
             )
         image = torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
-    if image.dtype == torch.uint8:
-        return to_unit(image) if units.plain else image.float()
-    return image
+    return image.float() if image.dtype == torch.uint8 else image
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +115,9 @@ class Items:
     def image(self, item: Any) -> Tensor:
         """(C, H, W) of an item, as the network would see it unaltered."""
         if isinstance(item, Mapping):
-            return _tensor(item[self._key(item)], self.units)
+            return _tensor(item[self._key(item)])
         if isinstance(item, tuple | list) and item:
-            return _tensor(item[0], self.units)
+            return _tensor(item[0])
         raise InputError(f"items must be tuples (image, label, ...) or dictionaries, not {type(item).__name__}")
 
     def label(self, item: Any) -> Any:

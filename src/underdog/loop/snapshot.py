@@ -45,7 +45,8 @@ class Snapshot:
 
     Args:
         dataset: any map-style data set of tuples (image, label, ...) or dictionaries. An image is a tensor (C, H, W), or
-            bytes or a picture, which become numbers in [low, high].
+            a picture or an array of bytes, which become such tensors. Bytes become floating point, as which they can be
+            altered by less than a step, and are not divided: they need ``high=255``.
         resampler: such as ``aos(8/255, 0.5)``; eps is a share of the pixel range.
         labels: (N,) class numbers or a function from an index to one, where the data set does not offer them.
         augment: random augmentation (C, H, W) -> anything, applied after the alteration, with torch, numpy and Python
