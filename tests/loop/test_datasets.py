@@ -21,7 +21,8 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.2
 
 def shown(data: Dataset, net: nn.Module | None = None, **options: object) -> list[object]:
     """Every item of epoch 0, one by one."""
-    aos = ud.Snapshot(data, options.pop("resampler", AOS), **options).bind(net or network())  # type: ignore[arg-type]
+    net = options.pop("net", net or network())
+    aos = ud.Snapshot(data, options.pop("resampler", AOS), **options).bind(net)  # type: ignore[arg-type]
     aos.set_epoch(0)
     loader = aos.loader(collate_fn=lambda items: items[0])
     return list(loader)
@@ -84,11 +85,17 @@ def test_bytes_are_never_divided_unasked(form: str) -> None:
     with pytest.raises(ud.InputError, match=r"(?s)values go from 0 to 255: .*high=255.*to_unit"):
         ud.Snapshot(data, AOS)
     plain = shown(Photos(transform=lambda x: x.float()), up_to_255(), high=255)
-    assert all(
-        torch.equal(a[0], b[0]) for a, b in zip(shown(data, up_to_255(), high=255), plain, strict=True)
-    )
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(shown(data, up_to_255(), high=255), plain, strict=True))
     pixels = torch.stack([x for x, _ in shown(Photos(transform=ud.to_unit), network())])
     assert (torch.stack([x for x, _ in plain]) / 255 - pixels).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_list_of_items_is_a_data_set(form: str) -> None:
+    make, image = FORMS[form]
+    photos = Photos(transform=ud.to_unit)
+    items = shown([make(*photos[i]) for i in range(44)])
+    assert all(torch.equal(image(a), b[0]) for a, b in zip(items, shown(photos), strict=True))
 
 
 def test_dictionaries_with_a_name_of_ones_own() -> None:
@@ -218,13 +225,24 @@ def flipped(x: Tensor) -> Tensor:
         (Photos(transform=lambda x: ud.to_unit(x) * np.random.rand()), {}, "augment="),
         (Photos(transform=lambda x: x.float()), {}, "high=255"),
         (Photos(transform=lambda x: ud.to_unit(x) * 4 - 2), {}, "mean= and std="),
-        (Photos(transform=ud.to_unit), {"labels": [0, 1]}, "one label for each of the 44"),
+        (Photos(transform=ud.to_unit), {"labels": [0, 1]}, "one for each of the 44 images, not 2"),
         (Photos(transform=ud.to_unit), {"labels": [0] * 22 + [1] * 22}, "labels found say"),
         (Photos(transform=ud.to_unit), {"resampler": ud.SMOTE()}, "ImageSet"),
         (Photos((20, 20), transform=ud.to_unit), {}, "no class has at most half"),
         (Sizes(transform=ud.to_unit), {}, "one size"),
         (Photos(transform=lambda x: "x"), {}, "ToTensor"),
         (Rows(lambda x, y: x), {}, "tuples"),
+        (Photos(transform=ud.to_unit), {"resampler": "aos"}, "resampler must be one, .* not 'aos'"),
+        (Photos(transform=ud.to_unit), {"resampler": ud.aos}, "resampler must be one"),
+        (Photos(transform=ud.to_unit), {"resampler": ud.SMOTE}, "resampler must be one"),
+        (Photos(transform=ud.to_unit), {"minority": 2}, r"minority must be class numbers .* not 2"),
+        (Photos(transform=ud.to_unit), {"minority": ["cat"]}, r"minority must be class numbers .* not \['cat'\]"),
+        (Photos(transform=ud.to_unit), {"minority": []}, "name it with minority="),
+        (Photos(transform=ud.to_unit), {"mean": "imagenet", "std": 1}, "mean must be .* not 'imagenet'"),
+        (Photos(transform=ud.to_unit), {"rank": "0"}, "rank must be an integer, not '0'"),
+        (Photos(transform=ud.to_unit), {"seed": 1.5}, "seed must be an integer, not 1.5"),
+        (Photos(transform=ud.to_unit), {"augment": "flip"}, "augment must be a function .* not 'flip'"),
+        (Photos(transform=ud.to_unit), {"net": lambda x: x}, "model must be a torch.nn.Module"),
     ],
 )
 def test_bad_input_is_refused_before_training(data: Dataset, options: dict[str, object], said: str) -> None:

@@ -30,8 +30,6 @@ SIGNS = unpack_signs(torch.arange(256, dtype=torch.uint8).view(-1, 1), 4).numpy(
 
 #: What dictionaries call the image.
 IMAGES = ("pixel_values", "image", "img", "images")
-#: What dictionaries call the label.
-LABELS = ("label", "labels", "target", "fine_label", "class")
 
 
 class Signs(NamedTuple):
@@ -119,12 +117,6 @@ class Items:
         if isinstance(item, tuple | list) and item:
             return _tensor(item[0])
         raise InputError(f"items must be tuples (image, label, ...) or dictionaries, not {type(item).__name__}")
-
-    def label(self, item: Any) -> Any:
-        """The label of an item as the data set gives it, or None where there is none."""
-        if isinstance(item, Mapping):
-            return next((item[name] for name in LABELS if name in item), None)
-        return item[1] if len(item) > 1 else None
 
     def with_image(self, item: Any, image: Any) -> Any:
         """The same item with another image."""

@@ -16,7 +16,7 @@ from torch.nn import functional
 from underdog.errors import InputError
 from underdog.loss import CrossEntropy
 
-__all__ = ["LossLike", "class_numbers", "losses_of", "per_image"]
+__all__ = ["LossLike", "class_numbers", "is_cross_entropy", "losses_of", "per_image"]
 
 #: (logits, labels) -> a loss for each image, or one for the batch; None is cross-entropy.
 LossLike = Callable[..., Tensor] | None
@@ -91,13 +91,18 @@ def losses_of(values: object, n: int, part: Callable[[slice], Tensor]) -> Tensor
     )
 
 
+def is_cross_entropy(loss: LossLike) -> bool:
+    """Whether a loss is torch's cross-entropy, of logits with a column for each class."""
+    return loss is None or loss is functional.cross_entropy or type(loss) is nn.CrossEntropyLoss
+
+
 def _log_odds(loss: Any, logits: Tensor, y: Tensor) -> Tensor | None:
     """The log-odds form of a cross-entropy, or None where the loss is none, or labels are soft."""
     if hasattr(loss, "log_odds"):
         losses: Tensor = loss.log_odds(logits, class_numbers(y))
         return losses
-    module = loss if type(loss) is nn.CrossEntropyLoss and not loss.label_smoothing else None
-    if not (loss is None or loss is functional.cross_entropy or module):
+    module = loss if type(loss) is nn.CrossEntropyLoss else None
+    if not is_cross_entropy(loss) or (module and module.label_smoothing):
         return None
     if y.ndim == 2 and y.shape[1] > 1 and not bool(((y == 0) | (y == 1)).all()):
         return None

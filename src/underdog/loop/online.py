@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from types import NoneType
 from weakref import WeakKeyDictionary
 
 import torch
@@ -12,7 +13,7 @@ from underdog.errors import InputError
 from underdog.loop.losses import LossLike, class_numbers
 from underdog.loop.script import Objective, Script
 from underdog.loop.units import Channels, Units
-from underdog.validate import check_eps, check_tau
+from underdog.validate import check_classes, check_eps, check_kind, check_tau
 
 __all__ = ["Tally", "perturb_batch"]
 
@@ -114,10 +115,14 @@ def perturb_batch(
     """
     check_eps(eps)
     check_tau(tau)
-    rare = frozenset(int(k) for k in minority)  # whatever they came in: a tensor's elements equal nothing
+    check_kind("x", x, Tensor, "a tensor")
+    check_kind("y", y, Tensor, "a tensor")
+    check_kind("generator", generator, torch.Generator | NoneType, "a torch.Generator")
+    check_kind("tally", tally, Tally | NoneType, "a Tally")
+    rare = check_classes("minority", minority)
     if not rare:
         raise InputError("minority must name at least one class number, such as minority=sampler.minority; it is empty")
-    classes, script = class_numbers(y), Script(model, loss, objective, Units.of(mean, std, low, high))
+    classes, script = class_numbers(y), Script(model, loss, objective, Units.of(mean, std, low, high), rare=rare)
     if len(classes) != len(x):
         raise InputError(f"x and y must be of one length, not {len(x)} and {len(classes)}")
     if script.is_new and len(x):

@@ -15,6 +15,7 @@ from underdog.data.images import ImageSet
 from underdog.epoch import Altered, AlteredPixels, AlteredSigns, Epoch
 from underdog.errors import InputError
 from underdog.loop.items import Items, Pixels, Signs
+from underdog.validate import check_classes
 
 __all__ = ["RowsOf", "as_written", "change_of"]
 
@@ -28,7 +29,7 @@ class RowsOf(Epoch):
     @classmethod
     def reading(cls, items: Items, labels: npt.NDArray[np.int64], minority: Collection[int] | None) -> RowsOf:
         """The epoch that shows every item once, of classes (N,); the rare ones are found where they are not named."""
-        rare = None if minority is None else frozenset(int(k) for k in minority)
+        rare = None if minority is None else check_classes("minority", minority)
         names = tuple(str(k) for k in range(int(labels.max()) + 1))
         counted = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(labels), -1, -1, -1)
         epoch = Epoch.of(ImageSet(counted, torch.from_numpy(labels), names, minority=rare))

@@ -15,9 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from underdog.errors import InputError
 from underdog.learner import untouched
-from underdog.loop.losses import LossLike, class_numbers, losses_of, per_image
+from underdog.loop.losses import LossLike, class_numbers, is_cross_entropy, losses_of, per_image
 from underdog.loop.units import Units
 from underdog.ranks import ALONE, Ranks
+from underdog.validate import check_callable, check_kind
 
 __all__ = ["Objective", "Script", "logits_of"]
 
@@ -141,6 +142,10 @@ class Script:
         units: what the network sees of pixels.
         targets: from class numbers to labels as the script has them.
         ranks: the processes that alter images together.
+        rare: class numbers that may be altered, where these are not known to occur.
+
+    Raises:
+        InputError: a model that is no module, a loss or objective that is no function.
     """
 
     model: nn.Module
@@ -149,6 +154,12 @@ class Script:
     units: Units = field(default_factory=Units)
     targets: Callable[[Tensor], Tensor] = field(default=lambda y: y)
     ranks: Ranks = ALONE
+    rare: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_kind("model", self.model, nn.Module, "a torch.nn.Module, as which a function can be written too")
+        check_callable("loss", self.loss, "a function of logits and labels")
+        check_callable("objective", self.inside, "a function of images and labels")
 
     @property
     def is_new(self) -> bool:
@@ -174,12 +185,18 @@ class Script:
             inside = self.inside
             return losses_of(inside(x, y), len(x), lambda at: inside(x.detach()[at], y[at]))
         output = logits_of(self.model(x), len(x))
-        if self.is_new and self.loss is None and (output.ndim != 2 or int(class_numbers(y).max()) >= output.shape[1]):
-            raise InputError(
-                f"the model must return logits of shape ({len(x)}, classes) with a column for each class, but "
-                f"returns {tuple(output.shape)} where label {int(class_numbers(y).max())} occurs"
-            )
+        if self.is_new and is_cross_entropy(self.loss):
+            self._check_columns(output, y)
         return per_image(self.loss, output, y)
+
+    def _check_columns(self, output: Tensor, y: Tensor) -> None:
+        """The logits must have a column for every class."""
+        named = {*class_numbers(y).tolist(), *self.rare} - {getattr(self.loss, "ignore_index", -100)}
+        if output.ndim != 2 or not named <= set(range(output.shape[1])):
+            raise InputError(
+                f"the model must return logits of shape ({len(y)}, classes) with a column for each class from 0, but returns "
+                f"{tuple(output.shape)} where labels or minority name the classes {sorted(named)}"
+            )
 
     def slope(self, x: Tensor, losses: Callable[[Tensor], Tensor]) -> Tensor:
         """d sum(losses(x)) / dx of what the network sees, (B, C, ...) in float32 or wider, without a trace.

@@ -22,7 +22,10 @@ SLACK = {torch.float16: 1e-2, torch.bfloat16: 2e-2}
 
 
 def _numbers(name: str, values: Channels) -> tuple[float, ...]:
-    numbers = tuple(torch.as_tensor(values, dtype=torch.float64).flatten().tolist())
+    try:
+        numbers = tuple(torch.as_tensor(values, dtype=torch.float64).flatten().tolist())
+    except (TypeError, ValueError, RuntimeError):
+        numbers = ()
     if not numbers or not all(map(math.isfinite, numbers)):
         raise InputError(f"{name} must be one finite number for each channel, not {values!r}")
     return numbers
