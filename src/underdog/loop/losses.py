@@ -87,7 +87,7 @@ def losses_of(values: object, n: int, part: Callable[[slice], Tensor]) -> Tensor
     raise InputError(
         "the loss returns one number for the batch that is neither the mean nor the sum of the images' own losses "
         "(class weights do this), so they cannot be told apart: give one that returns a value for each image, "
-        'such as torch.nn.CrossEntropyLoss(weight=w) itself, or reduction="none"'
+        'such as torch.nn.CrossEntropyLoss(weight=w) itself, or reduction="none" (in a SnapshotTrainer, as its loss=)'
     )
 
 

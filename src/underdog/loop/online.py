@@ -17,8 +17,8 @@ from underdog.validate import check_classes, check_eps, check_kind, check_tau
 
 __all__ = ["Tally", "perturb_batch"]
 
-#: The generators of networks whose script gives none.
-_OWN: WeakKeyDictionary[nn.Module, torch.Generator] = WeakKeyDictionary()
+#: The generators of networks whose script gives none, by one of their parameters: models are wrapped anew in every call.
+_OWN: WeakKeyDictionary[nn.Parameter | nn.Module, torch.Generator] = WeakKeyDictionary()
 
 
 class Tally:
