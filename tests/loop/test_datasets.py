@@ -172,10 +172,11 @@ def test_half_precision_networks_and_images_of_their_own_device_type() -> None:
     assert aos.current.zero_gradients == 0
 
 
-def test_half_precision_images_keep_their_type() -> None:
-    items = shown(Photos(transform=lambda x: ud.to_unit(x).half()), network().half())
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_images_keep_their_type(dtype: torch.dtype) -> None:
+    items = shown(Photos(transform=lambda x: ud.to_unit(x).to(dtype)), network().to(dtype))
     expected = shown(Photos(transform=ud.to_unit))
-    assert {x.dtype for x, _ in items} == {torch.float16}
+    assert {x.dtype for x, _ in items} == {dtype}
     far = torch.stack([(x.float() - e).abs() for (x, _), (e, _) in zip(items, expected, strict=True)])
     assert (far > 1e-2).float().mean() < 0.1  # few signs differ
 

@@ -217,6 +217,17 @@ def test_without_a_generator_the_scripts_seed_decides_and_stays_where_it_is() ->
     assert not torch.equal(got[0][0], got[0][1])
 
 
+def test_a_network_that_is_wrapped_in_every_call_is_one_network() -> None:
+    (x, y), net, forwards = batch(), network(), []
+    net.register_forward_hook(lambda *parts: forwards.append(1))
+    found = {
+        tuple((perturbed(x, y, nn.Sequential(nn.Identity(), net), tau=0.5) != x).flatten(1).any(1).tolist())
+        for _ in range(5)
+    }
+    assert len(found) > 1  # other images of every batch
+    assert len(forwards) <= 2 + 5  # looked at once
+
+
 def trained(options: dict[str, object] | None) -> list[torch.Tensor]:
     """The weights of a script with Dropout after five steps on balanced batches."""
     torch.manual_seed(3)

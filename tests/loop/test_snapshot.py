@@ -325,7 +325,20 @@ def test_augmentation_follows_the_alteration_and_depends_on_epoch_and_position_a
 def test_a_look_at_no_image_is_needed_to_find_labels_and_few_to_check_the_rest() -> None:
     data = Photos((900, 80), ud.to_unit)
     ud.Snapshot(data, AOS)
-    assert data.reads == 32
+    assert data.reads == 2 * 64
+
+
+def test_images_of_rare_classes_are_compared_with_their_last_reading() -> None:
+    data = Photos((200, 20), ud.to_unit)
+    loop = Loop(ud.Snapshot(data, ud.aos(EPS, 1)))
+    assert len(altered(loop, 0)) == len(altered(loop, 2)) == 25
+    rare = data.targets.index(1)
+    data.pixels[rare] = data.pixels[rare].flip(-1)
+    with pytest.raises(ud.InputError, match=rf"two readings of image {rare} differ.*augment="):
+        altered(loop, 4)
+    data.transform = lambda x: x.float()
+    with pytest.raises(ud.InputError, match="high=255"):
+        altered(loop, 6)
 
 
 def test_a_loss_that_is_bound_again_before_an_epoch_is_the_one_attacked() -> None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, MutableMapping
 from types import NoneType
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from underdog.errors import InputError
 from underdog.loop.losses import LossLike, class_numbers
-from underdog.loop.script import Objective, Script
+from underdog.loop.script import Objective, Script, lasting
 from underdog.loop.units import Channels, Units
 from underdog.validate import check_classes, check_eps, check_kind, check_tau
 
 __all__ = ["Tally", "perturb_batch"]
 
-#: The generators of networks whose script gives none, by one of their parameters: models are wrapped anew in every call.
-_OWN: WeakKeyDictionary[nn.Parameter | nn.Module, torch.Generator] = WeakKeyDictionary()
+#: The generators of networks whose script gives none.
+_OWN: MutableMapping[object, torch.Generator] = WeakIdKeyDictionary()
 
 
 class Tally:
@@ -51,11 +51,11 @@ class Tally:
 
 def _generator(model: nn.Module) -> torch.Generator:
     """The generator of a network, seeded as the script was; the script's own state neither moves nor matters."""
-    if model not in _OWN:
+    if (own := lasting(model)) not in _OWN:
         # Ranks are mostly seeded alike, which would make the same positions of their batches altered ones.
         rank = distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
-        _OWN[model] = torch.Generator().manual_seed((torch.initial_seed() + rank) % 2**63)
-    return _OWN[model]
+        _OWN[own] = torch.Generator().manual_seed((torch.initial_seed() + rank) % 2**63)
+    return _OWN[own]
 
 
 def perturb_batch(
@@ -93,7 +93,7 @@ def perturb_batch(
         mean, std: per channel, where x is normalised as (pixels - mean) / std.
         low, high: what the darkest and the brightest pixel are before normalisation, such as 0 and 255.
         generator: draws which images are altered, B numbers a batch; keep its state to resume. Without, each model has
-            one of its own, seeded with ``torch.initial_seed()`` plus the rank of this process.
+            one of its own, however it is wrapped, seeded with ``torch.initial_seed()`` plus the rank of this process.
         tally: counts the altered images, and those whose gradient was zero.
 
     Returns:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.weak import WeakIdKeyDictionary
 
 from underdog.errors import InputError
 from underdog.learner import untouched
@@ -20,16 +20,21 @@ from underdog.loop.units import Units
 from underdog.ranks import ALONE, Ranks
 from underdog.validate import check_callable, check_kind
 
-__all__ = ["Objective", "Script", "logits_of"]
+__all__ = ["Objective", "Script", "lasting", "logits_of"]
 
 #: (images, labels) -> losses, for a loss that lies inside the model.
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 #: Networks that were looked at for what can go wrong.
-_KNOWN: WeakSet[nn.Module] = WeakSet()
+_KNOWN: MutableMapping[object, bool] = WeakIdKeyDictionary()
 
 #: Images used for that.
 FEW = 8
+
+
+def lasting(model: nn.Module) -> object:
+    """What stays of a model that is wrapped anew for every batch: its first parameter, where it has any."""
+    return next(model.parameters(), model)
 
 
 def logits_of(output: object, n: int) -> Tensor:
@@ -164,7 +169,7 @@ class Script:
     @property
     def is_new(self) -> bool:
         """Whether ``first_look`` has still to find nothing wrong with this model."""
-        return self.model not in _KNOWN
+        return lasting(self.model) not in _KNOWN
 
     @contextmanager
     def _looking(self, device: torch.device) -> Iterator[None]:
@@ -243,7 +248,7 @@ class Script:
                 UserWarning,
                 stacklevel=3,
             )
-        _KNOWN.add(self.model)
+        _KNOWN[lasting(self.model)] = True
 
     def look_at(self, pixels: Tensor, y: Tensor) -> None:
         """``first_look`` at images given as pixels."""

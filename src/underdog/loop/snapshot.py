@@ -21,7 +21,7 @@ from underdog.loop.items import Augment, Items, Shown, ShownItems, seeded
 from underdog.loop.labels import find_labels, label_of
 from underdog.loop.loader import EpochSampler, SnapshotLoader
 from underdog.loop.losses import LossLike, class_numbers
-from underdog.loop.rows import RowsOf, as_written, change_of
+from underdog.loop.rows import RowsOf, as_written, change_of, differing
 from underdog.loop.sampler import check_world, fingerprint, share
 from underdog.loop.script import FEW, Objective, Script
 from underdog.loop.units import Channels, Units
@@ -32,8 +32,9 @@ from underdog.validate import check_callable, check_same, check_whole
 
 __all__ = ["Snapshot"]
 
-#: Items read twice to see whether the data set augments at random: a flip in half of all reads is missed once in 2^16.
-TWICE = 16
+#: Items read twice to see whether the data set augments at random: what happens in a twentieth of all reads is missed once
+#: in 700 times. Images that may be altered are compared with their last reading in every refresh.
+TWICE = 64
 
 
 class Snapshot:
@@ -64,8 +65,9 @@ class Snapshot:
         current: the ``Epoch`` that is shown, with ``altered_examples`` and ``zero_gradients``.
 
     Raises:
-        InputError: labels that cannot be found, an iterable data set, one that augments at random, images outside
-            [low, high] or of several sizes; a rank outside [0, world).
+        InputError: labels that cannot be found, an iterable data set, a rank outside [0, world); a data set that augments at
+            random, images outside [low, high] or of several sizes, where they are read: up to 64 here, and those of rare
+            classes when they are altered.
 
     *Source*: Algorithm 1 of the paper, by way of ``Epoch`` and the resamplers.
 
@@ -137,11 +139,7 @@ class Snapshot:
                 items.units.check(x[None])
                 again = items.image(two)
                 if x.shape != again.shape or not torch.equal(x, again):
-                    raise InputError(
-                        f"two readings of image {row} differ, so the data set augments at random, and an alteration made for "
-                        "one reading would not fit the next: take what is random out of its transform and give it as "
-                        "augment=, which is applied after the alteration; or use underdog.perturb_batch"
-                    )
+                    raise differing(row)
                 if (label := label_of(one)) is None or isinstance(label, str):
                     continue
                 y = torch.as_tensor(label)
