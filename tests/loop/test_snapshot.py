@@ -387,6 +387,16 @@ def test_a_refresh_leaves_no_trace(fails: bool) -> None:
     assert same(before, state())
 
 
+def test_a_refresh_is_in_float32_though_the_loop_trains_under_autocast() -> None:
+    loop, types = Loop(ud.Snapshot(photos(), AOS)), set[tuple[bool, torch.dtype]]()
+    loop.model.register_forward_hook(lambda net, x, z: types.add((net.training, z.dtype)))
+    loop.aos.set_epoch(0)
+    for x, _ in loop.loader:
+        with torch.autocast("cpu", torch.bfloat16):
+            loop.model(x)
+    assert types == {(False, torch.float32), (True, torch.bfloat16)}
+
+
 def test_altered_rows_take_a_quarter_byte_a_value() -> None:
     data = TensorDataset(torch.rand(700, 3, 32, 32), torch.arange(700) // 400)
     aos = ud.Snapshot(data, ud.aos(EPS, 1), minority=[1]).bind(nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)))

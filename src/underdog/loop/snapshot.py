@@ -70,6 +70,8 @@ class Snapshot:
             classes when they are altered.
 
     *Source*: Algorithm 1 of the paper, by way of ``Epoch`` and the resamplers.
+    *Deviation*: as ``aos``; altered images are kept as signs, in two bits a value, which travel to the workers with the index
+    of the image.
 
     >>> from torch.utils.data import TensorDataset
     >>> from underdog import aos
