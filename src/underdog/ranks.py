@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from underdog.errors import InputError, TrainingError, UnderdogError
+from underdog.validate import check_kind
 
 __all__ = ["ALONE", "Ranks"]
 
@@ -38,6 +40,8 @@ class Ranks:
     world: int = 1
 
     def __post_init__(self) -> None:
+        for name, number in (("rank", self.rank), ("world", self.world)):
+            check_kind(name, number, Integral, "an integer")
         if not 0 <= self.rank < self.world:
             raise InputError(f"rank must lie in [0, world), not {self.rank} of {self.world}")
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from hashlib import blake2b
+from numbers import Integral
 
 import numpy as np
+
+from underdog.validate import check_kind
 
 __all__ = ["RandomStreams"]
 
@@ -24,12 +27,18 @@ class RandomStreams:
     Args:
         seed: any integer.
 
+    Raises:
+        InputError: the seed is none.
+
     >>> rng = RandomStreams(0)
     >>> bool((rng("shuffle", 7).permutation(9) == rng("shuffle", 7).permutation(9)).all())
     True
     """
 
     seed: int
+
+    def __post_init__(self) -> None:
+        check_kind("seed", self.seed, Integral, "an integer")
 
     def __call__(self, name: str, *path: int | str) -> np.random.Generator:
         """The generator of ``name`` and ``path``, at its beginning."""

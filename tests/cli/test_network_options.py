@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from extras import needs
 from safetensors.torch import load_file, save_file
 
 import underdog as ud
@@ -142,7 +143,7 @@ def test_a_run_with_pretrained_weights_needs_the_same_file_again(photos: Path, w
 def test_a_transformers_folder_brings_weights_and_normalisation_and_its_configuration_stays_with_the_run(
     tmp_path: Path, pictures: Any, underdog: Any
 ) -> None:
-    transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
+    transformers = needs("transformers")
     photos = pictures.folder(tmp_path / "grey", pictures.tree({"ant": 40, "bee": 36, "yak": 20}))
     options = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"}
     old = transformers.ResNetForImageClassification(transformers.ResNetConfig(**options))

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from extras import needs
 from PIL import Image as Pillow
 
 import underdog as ud
 
-datasets = pytest.importorskip("datasets", reason="the extra huggingface is not installed")
+datasets = needs("datasets")
 NAMES = ["wart", "nevus"]
 IMAGE, CLASS, TEXT = datasets.Image(), datasets.ClassLabel(names=NAMES), datasets.Value("string")
 

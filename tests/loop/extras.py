@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+from typing import Any
 
 import pytest
 
 
-def needs(*modules: str) -> None:
-    """Skip what follows where a module is not installed; with UNDERDOG_EXTRAS=all that is an error."""
-    for module in modules:
-        if os.environ.get("UNDERDOG_EXTRAS") == "all":
-            importlib.import_module(module)
-        else:
-            pytest.importorskip(module)
+def needs(*modules: str) -> Any:
+    """The last of these modules; where one is not installed, what follows is skipped, or fails with UNDERDOG_EXTRAS=all."""
+    required = os.environ.get("UNDERDOG_EXTRAS") == "all"
+    return [importlib.import_module(name) if required else pytest.importorskip(name) for name in modules][-1]
 
 
 #: What Lightning advises on small data, and what it has not yet followed of torch.

@@ -21,7 +21,8 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.2
 
 def shown(data: Dataset, net: nn.Module | None = None, **options: object) -> list[object]:
     """Every item of epoch 0, one by one."""
-    aos = ud.Snapshot(data, options.pop("resampler", AOS), **options).bind(net or network())  # type: ignore[arg-type]
+    net = options.pop("net", net or network())
+    aos = ud.Snapshot(data, options.pop("resampler", AOS), **options).bind(net)  # type: ignore[arg-type]
     aos.set_epoch(0)
     loader = aos.loader(collate_fn=lambda items: items[0])
     return list(loader)
@@ -56,9 +57,11 @@ FORMS = {
     "list": (lambda x, y: [x, y], lambda item: item[0]),
     "named": (lambda x, y: Pair(x, y, "a"), lambda item: item.picture),
     "dict": (lambda x, y: {"label": y, "pixel_values": x}, lambda item: item["pixel_values"]),
-    "picture": (lambda x, y: (picture(x), y), lambda item: item[0]),
-    "bytes": (lambda x, y: ((x * 255).round().byte(), y), lambda item: item[0]),
-    "array": (lambda x, y: (np.asarray(picture(x)), torch.tensor(y)), lambda item: item[0]),
+}
+BYTES = {
+    "picture": lambda x, y: (picture(x), y),
+    "bytes": lambda x, y: ((x * 255).round().byte(), y),
+    "array": lambda x, y: (np.asarray(picture(x)), torch.tensor(y)),
 }
 
 
@@ -69,6 +72,30 @@ def test_items_of_any_form_show_the_same_images(form: str) -> None:
     expected = shown(Photos(transform=ud.to_unit))
     assert all(torch.equal(image(a), b[0]) for a, b in zip(items, expected, strict=True))
     assert type(items[0]) is type(make(torch.zeros(SHAPE), 0))
+
+
+def up_to_255() -> nn.Module:
+    """The same network for images that are numbers up to 255."""
+    return nn.Sequential(ud.Normalize(torch.zeros(3), torch.full((3,), 255.0)), network())
+
+
+@pytest.mark.parametrize("form", BYTES)
+def test_bytes_are_never_divided_unasked(form: str) -> None:
+    data = Rows(BYTES[form])
+    with pytest.raises(ud.InputError, match=r"(?s)values go from 0 to 255: .*high=255.*to_unit"):
+        ud.Snapshot(data, AOS)
+    plain = shown(Photos(transform=lambda x: x.float()), up_to_255(), high=255)
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(shown(data, up_to_255(), high=255), plain, strict=True))
+    pixels = torch.stack([x for x, _ in shown(Photos(transform=ud.to_unit), network())])
+    assert (torch.stack([x for x, _ in plain]) / 255 - pixels).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_list_of_items_is_a_data_set(form: str) -> None:
+    make, image = FORMS[form]
+    photos = Photos(transform=ud.to_unit)
+    items = shown([make(*photos[i]) for i in range(44)])
+    assert all(torch.equal(image(a), b[0]) for a, b in zip(items, shown(photos), strict=True))
 
 
 def test_dictionaries_with_a_name_of_ones_own() -> None:
@@ -126,11 +153,15 @@ def test_normalised_data_move_as_their_pixels_do() -> None:
         assert (back - p).abs().max() < 1e-6
 
 
+def test_a_normalising_layer_follows_its_images_to_any_device() -> None:
+    x = torch.rand(2, 3, 12, 12, device="meta")  # stands for a GPU: nothing on the CPU may be combined with it
+    assert nn.Sequential(ud.Normalize(MEAN, STD), network().to("meta"))(x).device.type == "meta"
+
+
 def test_values_up_to_255() -> None:
     pixels = shown(Photos(transform=ud.to_unit), nn.Sequential(ud.Normalize(torch.zeros(3), torch.ones(3)), network()))
-    net = nn.Sequential(ud.Normalize(torch.zeros(3), torch.full((3,), 255.0)), network())
     for data in (Photos(transform=lambda x: x.float()), Photos()):
-        seen = shown(data, net, high=255)
+        seen = shown(data, up_to_255(), high=255)
         assert max(float((v / 255 - p).abs().max()) for (p, _), (v, _) in zip(pixels, seen, strict=True)) < 1e-6
 
 
@@ -141,10 +172,11 @@ def test_half_precision_networks_and_images_of_their_own_device_type() -> None:
     assert aos.current.zero_gradients == 0
 
 
-def test_half_precision_images_keep_their_type() -> None:
-    items = shown(Photos(transform=lambda x: ud.to_unit(x).half()), network().half())
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_images_keep_their_type(dtype: torch.dtype) -> None:
+    items = shown(Photos(transform=lambda x: ud.to_unit(x).to(dtype)), network().to(dtype))
     expected = shown(Photos(transform=ud.to_unit))
-    assert {x.dtype for x, _ in items} == {torch.float16}
+    assert {x.dtype for x, _ in items} == {dtype}
     far = torch.stack([(x.float() - e).abs() for (x, _), (e, _) in zip(items, expected, strict=True)])
     assert (far > 1e-2).float().mean() < 0.1  # few signs differ
 
@@ -157,7 +189,8 @@ def test_a_data_set_of_hugging_face() -> None:
     table = datasets.Dataset.from_dict({"image": [picture(photos[i][0]) for i in range(44)], "label": photos.targets})
     table = table.cast_column("image", datasets.Image())
     expected = torch.stack([x for x, _ in shown(photos)])
-    assert torch.equal(torch.stack([item["image"] for item in shown(table)]), expected)
+    plain = torch.stack([x for x, _ in shown(Photos(), up_to_255(), high=255)])
+    assert torch.equal(torch.stack([item["image"] for item in shown(table, up_to_255(), high=255)]), plain)
     own = table.with_transform(
         lambda rows: {"pixel_values": [to_tensor(i) for i in rows["image"]], "label": rows["label"]}
     )
@@ -193,13 +226,24 @@ def flipped(x: Tensor) -> Tensor:
         (Photos(transform=lambda x: ud.to_unit(x) * np.random.rand()), {}, "augment="),
         (Photos(transform=lambda x: x.float()), {}, "high=255"),
         (Photos(transform=lambda x: ud.to_unit(x) * 4 - 2), {}, "mean= and std="),
-        (Photos(transform=ud.to_unit), {"labels": [0, 1]}, "one label for each of the 44"),
+        (Photos(transform=ud.to_unit), {"labels": [0, 1]}, "one for each of the 44 images, not 2"),
         (Photos(transform=ud.to_unit), {"labels": [0] * 22 + [1] * 22}, "labels found say"),
         (Photos(transform=ud.to_unit), {"resampler": ud.SMOTE()}, "ImageSet"),
         (Photos((20, 20), transform=ud.to_unit), {}, "no class has at most half"),
         (Sizes(transform=ud.to_unit), {}, "one size"),
         (Photos(transform=lambda x: "x"), {}, "ToTensor"),
         (Rows(lambda x, y: x), {}, "tuples"),
+        (Photos(transform=ud.to_unit), {"resampler": "aos"}, "resampler must be one, .* not 'aos'"),
+        (Photos(transform=ud.to_unit), {"resampler": ud.aos}, "resampler must be one"),
+        (Photos(transform=ud.to_unit), {"resampler": ud.SMOTE}, "resampler must be one"),
+        (Photos(transform=ud.to_unit), {"minority": 2}, r"minority must be class numbers .* not 2"),
+        (Photos(transform=ud.to_unit), {"minority": ["cat"]}, r"minority must be class numbers .* not \['cat'\]"),
+        (Photos(transform=ud.to_unit), {"minority": []}, "name it with minority="),
+        (Photos(transform=ud.to_unit), {"mean": "imagenet", "std": 1}, "mean must be .* not 'imagenet'"),
+        (Photos(transform=ud.to_unit), {"rank": "0"}, "rank must be an integer, not '0'"),
+        (Photos(transform=ud.to_unit), {"seed": 1.5}, "seed must be an integer, not 1.5"),
+        (Photos(transform=ud.to_unit), {"augment": "flip"}, "augment must be a function .* not 'flip'"),
+        (Photos(transform=ud.to_unit), {"net": lambda x: x}, "model must be a torch.nn.Module"),
     ],
 )
 def test_bad_input_is_refused_before_training(data: Dataset, options: dict[str, object], said: str) -> None:

@@ -15,6 +15,8 @@ import torch
 from scripts import EPS, Photos, batch, network
 from test_snapshot import Darken
 from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from two import in_two
@@ -184,8 +186,26 @@ def online(rank: int) -> dict[str, Any]:
         "equal": all(torch.equal(one, found[-1]) and not torch.equal(one, x) for one in found),
         "altered": (draws != x).flatten(1).any(1).tolist(),
         "sampler": list(sampler),
+        "divided": divided(rank),
         "page": follow_the_page(rank),
     }
+
+
+def divided(rank: int) -> list[str]:
+    """What is said of networks that FSDP divides, old and new, to a batch without a rare image too."""
+    said, (x, y) = [], batch()
+    mesh = init_device_mesh("cpu", (2,))
+    for net in (FullyShardedDataParallel(network(), device_id=torch.device("cpu")), fully_shard(network(), mesh=mesh)):
+        for model in (net, nn.Sequential(nn.Identity(), net)):
+            with pytest.raises(ud.InputError) as error:
+                ud.perturb_batch(x, y if rank else y * 0, model, eps=EPS, tau=1, minority=[2])
+            said.append(str(error.value))
+        aos = snapshot(rank=rank, world=2).bind(net)
+        aos.set_epoch(0)
+        with pytest.raises(ud.InputError) as error:
+            next(iter(aos.loader(8)))
+        said.append(str(error.value))
+    return said
 
 
 def like_torchrun(rank: int) -> None:
@@ -357,6 +377,12 @@ def test_perturb_batch_and_the_sampler_in_two_processes(both: Both) -> None:
         before, after = rank["page"]
         assert sum(before) == 2 * 23  # half of 45, and one
         assert sum(after) == 2 * 30  # half of 3 x 20
+
+
+def test_a_network_that_is_divided_among_processes_is_refused(both: Both) -> None:
+    for rank in both.online:
+        assert len(rank["divided"]) == 6
+        assert all("must not be divided" in said and "DistributedDataParallel" in said for said in rank["divided"])
 
 
 def test_shares_weigh_as_many_images_as_they_have_and_an_empty_one_joins(both: Both) -> None:

@@ -104,8 +104,26 @@ def test_a_pickled_classifier_answers_the_same(net: object) -> None:
         ({"tau": 2}, "tau must be"),
         ({"epochs": 0}, "epochs must be"),
         ({"network": "papper"}, "did you mean 'paper'"),
+        ({"network": 3}, "network must be a name or a function .* not 3"),
+        ({"eps": "a"}, "eps must be .* not 'a'"),
+        ({"bounds": 16}, r"bounds must be \(low, high\) .* not 16"),
+        ({"bounds": (0, 1, 2)}, r"bounds must be \(low, high\)"),
+        ({"bounds": (0, np.nan)}, r"bounds must be \(low, high\)"),
+        ({"image_shape": 64}, r"image_shape must be .* not 64"),
+        ({"image_shape": (2, 1, 8, 8)}, r"image_shape must be \(H, W\) or \(C, H, W\)"),
+        ({"image_shape": (-8, -8)}, "image_shape must be a whole number of at least 1, not -8"),
+        ({"minority": 1}, r"minority must be labels in y, such as \[2\], not 1"),
+        ({"batch_size": 0}, "batch_size must be a whole number above 0"),
+        ({"device": "gpu"}, "device must be one that torch finds, not 'gpu'"),
     ],
 )
 def test_what_the_classifier_cannot_take_is_a_value_error(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         classifier(**settings).fit(*digits(80))
+
+
+def test_arguments_are_checked_where_no_class_is_rare_too() -> None:
+    x, _ = digits(80)
+    for settings, message in (({"eps": 8}, "eps must be"), ({"tau": 7}, "tau must be")):
+        with pytest.raises(ud.InputError, match=message):
+            classifier(**settings).fit(x, np.arange(80) % 2)

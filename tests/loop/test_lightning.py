@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from extras import needs, quiet
-from scripts import Photos, network
+from scripts import LossInside, Photos, network
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -19,6 +19,7 @@ needs("lightning")
 import lightning as L  # noqa: E402
 from lightning.fabric.utilities.distributed import DistributedSamplerWrapper  # noqa: E402
 from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
+from lightning.pytorch.utilities import CombinedLoader  # noqa: E402
 
 from underdog.loop.lightning import SnapshotCallback  # noqa: E402
 
@@ -176,11 +177,53 @@ def test_what_lightning_may_not_do_to_the_loader_is_an_error_at_the_first_call()
     aos, module = snapshot(), Module()
     with pytest.raises(ud.InputError, match="trains on a DataLoader"):
         trainer(aos).fit(module, validation())
+    with pytest.raises(ud.InputError, match="a list that is not the snapshot's"):
+        trainer(aos).fit(module, CombinedLoader([aos.loader(BATCH)]))
+    for wrong, said in ((lambda module: None, "a torch.nn.Module, not None"), (3, "network must be a function")):
+        with pytest.raises(ud.InputError, match=said):
+            alone(SnapshotCallback(aos, network=wrong)).fit(module, aos.loader(BATCH))  # type: ignore[arg-type]
+    with pytest.raises(ud.InputError, match="network must be given, since Closed has no forward"):
+        trainer(aos).fit(Closed(), aos.loader(BATCH))
+    with pytest.raises(ud.InputError, match=r"snapshot must be an underdog\.Snapshot"):
+        SnapshotCallback(None)  # type: ignore[arg-type]
     with (
         pytest.warns(UserWarning, match="overfit"),
         pytest.raises(ud.InputError, match="SequentialSampler"),
     ):
         trainer(aos, overfit_batches=2).fit(module, aos.loader(BATCH))
+
+
+class Closed(Module):
+    """A module that is called by nobody, and whose network returns its own loss."""
+
+    forward = L.LightningModule.forward
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = LossInside(network(), "none")
+
+    def training_step(self, batch: Batch, number: int) -> Tensor:
+        self.shown.append((self.current_epoch, *batch))
+        return self.net(*batch).mean()
+
+
+def test_a_loss_inside_the_module_is_attacked_in_its_precision() -> None:
+    module, aos, types = Closed(), snapshot(), set[torch.dtype]()
+    module.net.net.register_forward_hook(lambda net, x, z: types.add(z.dtype))
+    own = SnapshotCallback(aos, objective=module.net)
+    alone(own, precision="bf16-mixed", max_epochs=1).fit(module, aos.loader(BATCH))
+    assert types == {torch.bfloat16}
+    module, aos = Closed(), snapshot()
+    own = SnapshotCallback(aos, objective=module.net)
+    alone(own, max_epochs=1).fit(module, aos.loader(BATCH))
+    assert all(torch.equal(x, v) for (_, x, _), (v, _) in zip(module.shown, plain(1)[0], strict=True))
+
+
+def alone(callback: SnapshotCallback, **settings: object) -> L.Trainer:
+    """A trainer with this callback."""
+    own = trainer(None, **settings)
+    own.callbacks.append(callback)
+    return own
 
 
 def test_lightnings_precision_is_that_of_the_gradient_too() -> None:

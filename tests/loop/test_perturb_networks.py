@@ -217,6 +217,17 @@ def test_without_a_generator_the_scripts_seed_decides_and_stays_where_it_is() ->
     assert not torch.equal(got[0][0], got[0][1])
 
 
+def test_a_network_that_is_wrapped_in_every_call_is_one_network() -> None:
+    (x, y), net, forwards = batch(), network(), []
+    net.register_forward_hook(lambda *parts: forwards.append(1))
+    found = {
+        tuple((perturbed(x, y, nn.Sequential(nn.Identity(), net), tau=0.5) != x).flatten(1).any(1).tolist())
+        for _ in range(5)
+    }
+    assert len(found) > 1  # other images of every batch
+    assert len(forwards) <= 2 + 5  # looked at once
+
+
 def trained(options: dict[str, object] | None) -> list[torch.Tensor]:
     """The weights of a script with Dropout after five steps on balanced batches."""
     torch.manual_seed(3)
@@ -269,6 +280,21 @@ def test_with_tau_0_or_eps_0_a_scripts_figures_are_those_without_it() -> None:
         ({"model": lambda: Wrapped(network(), lambda z: None)}, "must return logits"),
         ({"loss": lambda z, y: 0.5}, "must return a tensor"),
         ({"loss": lambda z, y: z[:2].sum(1)}, "one value for each"),
+        ({"minority": 2}, "minority must be class numbers from 0, such as .* not 2"),
+        ({"minority": ["cat"]}, r"minority must be class numbers .* not \['cat'\]"),
+        ({"minority": [77]}, r"returns \(8, 3\) where labels or minority name the classes \[0, 1, 2, 77\]"),
+        ({"minority": [77], "loss": nn.CrossEntropyLoss()}, "column for each class"),
+        ({"y": lambda y: y - 1}, "column for each class"),
+        ({"x": lambda x: x.numpy()}, "x must be a tensor, not a ndarray"),
+        ({"y": lambda y: y.tolist()}, "y must be a tensor, not a list"),
+        ({"eps": "a"}, "eps must be a number in .* not 'a'"),
+        ({"eps": None}, "eps must be a number, not None"),
+        ({"tau": None}, "tau must be a number, not None"),
+        ({"loss": "ce"}, "loss must be a function of logits and labels, not 'ce'"),
+        ({"objective": 3}, "objective must be a function"),
+        ({"generator": 3}, "generator must be a torch.Generator, not 3"),
+        ({"tally": 3}, "tally must be a Tally, not 3"),
+        ({"model": lambda: None}, "model must be a torch.nn.Module"),
     ],
 )
 def test_bad_input_is_refused_at_the_first_call(change: dict[str, object], said: str) -> None:

@@ -148,12 +148,27 @@ def test_a_run_goes_on_from_a_state_dict_as_if_nothing_had_happened(epoch: int, 
 
 def test_another_data_set_or_seed_on_resuming_is_an_error() -> None:
     state = ud.Snapshot(photos(), AOS).state_dict()
-    with pytest.raises(ud.InputError, match="44 images, but this one has 45"):
+    with pytest.raises(ud.InputError, match="same images, but was saved with 44, and here it is 45"):
         ud.Snapshot(Photos((20, 20, 5), ud.to_unit), AOS).load_state_dict(state)
-    with pytest.raises(ud.InputError, match="other labels"):
+    with pytest.raises(ud.InputError, match="same labels"):
         ud.Snapshot(Photos((20, 20, 4), ud.to_unit, seed=1), AOS).load_state_dict(state)
-    with pytest.raises(ud.InputError, match="seed 0, not 1"):
+    with pytest.raises(ud.InputError, match="same seed, but was saved with 0, and here it is 1"):
         ud.Snapshot(photos(), AOS, seed=1).load_state_dict(state)
+    with pytest.raises(ud.InputError, match="same resampler"):
+        ud.Snapshot(photos(), ud.aos(EPS, 0.1)).load_state_dict(state)
+    with pytest.raises(ud.InputError, match=r"same minority, but was saved with \[2\], and here it is \[0, 2\]"):
+        ud.Snapshot(photos(), AOS, minority=[0, 2]).load_state_dict(state)
+    with pytest.raises(ud.InputError, match="same units"):
+        ud.Snapshot(photos(), AOS, low=-1).load_state_dict(state)
+    for wrong in ({}, network().state_dict(), None):
+        with pytest.raises(ud.InputError, match=r"state must be what state_dict\(\) returned"):
+            ud.Snapshot(photos(), AOS).load_state_dict(wrong)  # type: ignore[arg-type]
+
+
+def test_a_resampler_of_ones_own_is_known_again() -> None:
+    one, two = (ud.Snapshot(photos(), ud.Chain(ud.RandomOverSampler(), ud.Perturb(Darken(), 0.5))) for _ in range(2))
+    two.load_state_dict(one.state_dict())
+    assert two.state_dict()["resampler"] == one.state_dict()["resampler"]
 
 
 def test_with_tau_0_or_eps_0_a_scripts_figures_are_those_of_plain_oversampling() -> None:
@@ -212,6 +227,12 @@ def test_epochs_go_forward_and_0_begins_again() -> None:
         loop.aos.set_epoch(1)
     again = Loop(loop.aos)
     assert equal(list(again.epoch(0)), first[0])
+    for wrong in ("1", 0.5, -1, None):
+        with pytest.raises(ud.InputError, match=r"epoch must be a (whole )?number"):
+            loop.aos.set_epoch(wrong)  # type: ignore[arg-type]
+    for wrong in (-3, 10**6):
+        with pytest.raises(ud.InputError, match="seen must be a whole number of at least 0 and at most 60"):
+            loop.aos.state_dict(wrong)
 
 
 def altered(loop: Loop, t: int) -> list[tuple[Tensor, Tensor]]:
@@ -304,7 +325,20 @@ def test_augmentation_follows_the_alteration_and_depends_on_epoch_and_position_a
 def test_a_look_at_no_image_is_needed_to_find_labels_and_few_to_check_the_rest() -> None:
     data = Photos((900, 80), ud.to_unit)
     ud.Snapshot(data, AOS)
-    assert data.reads == 32
+    assert data.reads == 2 * 64
+
+
+def test_images_of_rare_classes_are_compared_with_their_last_reading() -> None:
+    data = Photos((200, 20), ud.to_unit)
+    loop = Loop(ud.Snapshot(data, ud.aos(EPS, 1)))
+    assert len(altered(loop, 0)) == len(altered(loop, 2)) == 25
+    rare = data.targets.index(1)
+    data.pixels[rare] = data.pixels[rare].flip(-1)
+    with pytest.raises(ud.InputError, match=rf"two readings of image {rare} differ.*augment="):
+        altered(loop, 4)
+    data.transform = lambda x: x.float()
+    with pytest.raises(ud.InputError, match="high=255"):
+        altered(loop, 6)
 
 
 def test_a_loss_that_is_bound_again_before_an_epoch_is_the_one_attacked() -> None:
@@ -351,6 +385,16 @@ def test_a_refresh_leaves_no_trace(fails: bool) -> None:
         assert len(list(aos.loader().sampler)) == 60
         assert aos.current.altered_rows == 10
     assert same(before, state())
+
+
+def test_a_refresh_is_in_float32_though_the_loop_trains_under_autocast() -> None:
+    loop, types = Loop(ud.Snapshot(photos(), AOS)), set[tuple[bool, torch.dtype]]()
+    loop.model.register_forward_hook(lambda net, x, z: types.add((net.training, z.dtype)))
+    loop.aos.set_epoch(0)
+    for x, _ in loop.loader:
+        with torch.autocast("cpu", torch.bfloat16):
+            loop.model(x)
+    assert types == {(False, torch.float32), (True, torch.bfloat16)}
 
 
 def test_altered_rows_take_a_quarter_byte_a_value() -> None:

@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 from extras import needs
-from scripts import Pictures, network
+from scripts import Photos, Pictures, network
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,7 +51,7 @@ def arguments(folder: Path, **settings: object) -> TrainingArguments:
 def trainer(
     folder: Path, resampler: ud.Resampler = AOS, kind: Any = SnapshotTrainer, **settings: Any
 ) -> SnapshotTrainer:
-    parts = {k: settings.pop(k) for k in ("callbacks", "compute_loss_func") if k in settings}
+    parts = {k: settings.pop(k) for k in ("callbacks", "compute_loss_func", "loss") if k in settings}
     aos = ud.Snapshot(Pictures(), resampler, seed=SEED)
     return kind(Model(), arguments(folder, **settings), snapshot=aos, eval_dataset=Pictures(1), **parts)
 
@@ -161,6 +161,26 @@ def test_the_trainers_own_loss_is_attacked(tmp_path: Path) -> None:
     assert (shown["usual"] != shown["smoothing"]).any()
 
 
+def test_class_weights_in_the_trainer(tmp_path: Path) -> None:
+    weight = torch.tensor([1.0, 2, 30])
+
+    def weighted(outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+        return F.cross_entropy(outputs.logits, labels, weight=weight)
+
+    with pytest.raises(ud.InputError, match="SnapshotTrainer, as its loss="):
+        trainer(tmp_path, compute_loss_func=weighted).train()
+    shown = []
+    for loss in (nn.CrossEntropyLoss(weight=weight), lambda z, y: -F.cross_entropy(z, y)):
+        own = trainer(tmp_path, compute_loss_func=weighted, loss=loss, num_train_epochs=1)
+        own.train()
+        shown.append(torch.cat(own.model.shown))
+    net = network()
+    aos = ud.Snapshot(Pictures(), AOS, seed=SEED).bind(net, nn.CrossEntropyLoss(weight=weight))
+    aos.set_epoch(0)
+    assert torch.equal(shown[0], torch.cat([batch["pixel_values"] for batch in aos.loader(BATCH)]))
+    assert (shown[0] != shown[1]).any()
+
+
 def test_perturb_batch_in_the_trainers_training_step(tmp_path: Path) -> None:
     tally = ud.Tally()
 
@@ -186,6 +206,12 @@ def test_what_the_trainer_cannot_do_is_an_error_at_the_first_call(tmp_path: Path
         parts = {"args": SimpleNamespace(world_size=2), "accelerator.distributed_type.value": kind}
         with pytest.raises(ud.InputError, match=f"which {kind} divides"):
             SnapshotTrainer.check(MagicMock(train_dataset=None, **parts))
+    with pytest.raises(ud.InputError, match=r"snapshot must be an underdog\.Snapshot, not None"):
+        SnapshotTrainer(Model(), args, snapshot=None)
+    with pytest.raises(ud.InputError, match=r"loss must be a function .* not 'ce'"):
+        SnapshotTrainer(Model(), args, snapshot=aos, loss="ce")
+    with pytest.raises(ud.InputError, match="dictionaries, as the Trainer takes them, not of tuples"):
+        SnapshotTrainer(Model(), args, snapshot=ud.Snapshot(Photos(transform=ud.to_unit), AOS))
     shrinking = trainer(tmp_path, ud.Every(2, Shrink()))
     with pytest.raises(ud.InputError, match="length from 44 to 12"):
         shrinking.train()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from extras import needs
 from torch import nn
 
 import underdog as ud
@@ -129,7 +130,7 @@ def folder(path: Path, kind: str, **more: Any) -> Path:
 def test_a_transformers_configuration_becomes_a_network_for_the_images_and_classes(
     kind: str, channels: int, tmp_path: Path
 ) -> None:
-    pytest.importorskip("transformers", reason="the extra transformers is not installed")
+    needs("transformers")
     labels = {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}, "image_size": 224}
     net = ud.model_factory(f"hf:{folder(tmp_path, kind, **labels)}")(channels, 7, (16, 24))
     x = torch.rand(2, channels, 16, 24)
@@ -143,7 +144,7 @@ def test_a_transformers_configuration_becomes_a_network_for_the_images_and_class
 
 
 def test_transformers_weights_are_read_as_transformers_does_and_other_kinds_are_refused(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
+    transformers = needs("transformers")
     old = transformers.ViTForImageClassification(transformers.ViTConfig(**TINY["vit"], image_size=16, num_labels=5))
     old.save_pretrained(tmp_path)
     new = ud.model_factory(f"hf:{tmp_path}")(1, 7, (16, 16))
@@ -160,7 +161,7 @@ def test_transformers_weights_are_read_as_transformers_does_and_other_kinds_are_
 
 
 def test_code_that_a_configuration_refers_to_is_not_run(tmp_path: Path) -> None:
-    pytest.importorskip("transformers", reason="the extra transformers is not installed")
+    needs("transformers")
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')")
     auto = {"AutoConfig": "evil.Config", "AutoModelForImageClassification": "evil.Model"}
     ud.model_factory(f"hf:{folder(tmp_path, 'resnet', auto_map=auto)}")(3, 7, (16, 16))

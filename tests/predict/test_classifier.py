@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from extras import needs
 from PIL import Image
 from scipy.special import softmax
 from trained import CLASSES, Trained, mixed_files, train
@@ -156,7 +157,7 @@ def test_a_run_on_digits_judges_arrays(tmp_path: Path) -> None:
 
 
 def test_a_transformers_model_needs_only_the_folder_of_the_run(tmp_path: Path, pictures: Any) -> None:
-    transformers = pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+    transformers = needs("transformers")
     config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
     config.save_pretrained(tmp_path / "config")
     source = pictures.folder(tmp_path / "p", mixed_files(pictures))

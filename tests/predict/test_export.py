@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from extras import needs
 from torch import nn
 from trained import CLASSES, Trained
 
 import underdog as ud
 from underdog.cli import main
 
-EXTRA = "the extra 'onnx' is not installed"
-pytest.importorskip("onnxscript", reason=EXTRA)
-onnx = pytest.importorskip("onnx", reason=EXTRA)
-onnxruntime = pytest.importorskip("onnxruntime", reason=EXTRA)
+onnx, onnxruntime, _ = needs("onnx"), needs("onnxruntime"), needs("onnxscript")
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ def test_holm_by_its_definition(p: list[float]) -> None:
 
 
 def test_holm_against_statsmodels() -> None:
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    multitest = needs("statsmodels.stats.multitest")
     p = [0.01, 0.04, 0.03, 0.005, 0.5]
     np.testing.assert_allclose(holm(p), multitest.multipletests(p, method="holm")[1])
 

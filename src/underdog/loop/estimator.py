@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from underdog.model.normalize import Normalize
 from underdog.resample.aos import aos
 from underdog.resample.random import RandomOverSampler
 from underdog.rng import RandomStreams
+from underdog.validate import check_callable, check_eps, check_kind, check_positive, check_tau, check_whole
 
 __all__ = ["AOSClassifier"]
 
@@ -111,6 +113,7 @@ class AOSClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> AOSClassifier:  # noqa: N803
         """Train on rows X (n, d) and their labels y (n,)."""
+        self._check()
         values, labels = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(labels)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
@@ -122,6 +125,19 @@ class AOSClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         learner = Learner(self.model_, len(self.classes_), hyper.lr, device=self.device)
         self.losses_ = self._train(learner, self._epoch(images.to(learner.device), numbers), hyper, rng)
         return self
+
+    def _check(self) -> None:
+        """What is wrong with the arguments, whether or not this training needs them."""
+        check_eps(self.eps)
+        check_tau(self.tau)
+        check_positive("batch_size", self.batch_size, whole=True)
+        check_kind("minority", self.minority, Collection | NoneType, "labels in y, such as [2]")
+        if not isinstance(self.network, str):
+            check_callable("network", self.network, "a name or a function (channels, classes, size)")
+        try:
+            torch.empty(0, device=self.device)
+        except (TypeError, RuntimeError, AssertionError) as error:
+            raise InputError(f"device must be one that torch finds, not {self.device!r}: {error}") from error
 
     def _train(self, learner: Learner, first: Epoch, hyper: Hyperparameters, rng: RandomStreams) -> list[float]:
         """Algorithm 1; the mean loss of each epoch."""
@@ -156,18 +172,25 @@ class AOSClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         low, high = float(values.min()), float(values.max())
         if self.bounds is None:
             return low, high if high > low else low + 1
-        if not self.bounds[0] < self.bounds[1]:
-            raise InputError(f"bounds must be (low, high) with low below high, not {self.bounds}")
-        if low < self.bounds[0] or high > self.bounds[1]:
+        try:
+            least, most = map(float, self.bounds)
+        except (TypeError, ValueError):
+            least = most = math.nan
+        if not (math.isfinite(most - least) and least < most):
+            raise InputError(f"bounds must be (low, high) with low below high, not {self.bounds!r}")
+        if low < least or high > most:
             raise InputError(f"X must lie within bounds {self.bounds}, but its values go from {low:g} to {high:g}")
-        return float(self.bounds[0]), float(self.bounds[1])
+        return least, most
 
     def _shape(self, d: int) -> tuple[int, int, int]:
         """(C, H, W) of d values."""
-        c, h, w = (1, 1, *(self.image_shape or (1, d)))[-3:]
+        given = (1, d) if self.image_shape is None else self.image_shape
+        if not isinstance(given, Sequence) or len(given) not in (2, 3):
+            raise InputError(f"image_shape must be (H, W) or (C, H, W), not {given!r}")
+        c, h, w = (1, *(check_whole("image_shape", size, least=1) for size in given))[-3:]
         if c * h * w != d:
-            raise InputError(f"image_shape {self.image_shape} must have as many values as a row of X, {d}")
-        return int(c), int(h), int(w)
+            raise InputError(f"image_shape {given} must have as many values as a row of X, {d}")
+        return c, h, w
 
     def _images(self, values: Floats) -> Tensor:
         """(n, C, H, W) float32, [0, 1] within the bounds."""

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from underdog.data.images import to_unit
 from underdog.epoch import unpack_signs
 from underdog.errors import InputError
 from underdog.loop.units import Units
@@ -31,8 +30,6 @@ SIGNS = unpack_signs(torch.arange(256, dtype=torch.uint8).view(-1, 1), 4).numpy(
 
 #: What dictionaries call the image.
 IMAGES = ("pixel_values", "image", "img", "images")
-#: What dictionaries call the label.
-LABELS = ("label", "labels", "target", "fine_label", "class")
 
 
 class Signs(NamedTuple):
@@ -77,8 +74,11 @@ def seeded(seed: int) -> Iterator[None]:
         random.setstate(states[2])
 
 
-def _tensor(image: object, units: Units) -> Tensor:
-    """(C, H, W) floating point of a tensor, array or picture."""
+def _tensor(image: object) -> Tensor:
+    """(C, H, W) floating point of a tensor, array or picture.
+
+    Bytes stay numbers up to 255: whoever divides them, in the loop or behind the loader, would do so twice.
+    """
     if not isinstance(image, Tensor):
         array = np.array(image)
         if array.dtype != np.uint8 or array.ndim not in (2, 3):
@@ -87,9 +87,7 @@ def _tensor(image: object, units: Units) -> Tensor:
                 "end the data set's transform with ToTensor"
             )
         image = torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
-    if image.dtype == torch.uint8:
-        return to_unit(image) if units.plain else image.float()
-    return image
+    return image.float() if image.dtype == torch.uint8 else image
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,16 +113,10 @@ class Items:
     def image(self, item: Any) -> Tensor:
         """(C, H, W) of an item, as the network would see it unaltered."""
         if isinstance(item, Mapping):
-            return _tensor(item[self._key(item)], self.units)
+            return _tensor(item[self._key(item)])
         if isinstance(item, tuple | list) and item:
-            return _tensor(item[0], self.units)
+            return _tensor(item[0])
         raise InputError(f"items must be tuples (image, label, ...) or dictionaries, not {type(item).__name__}")
-
-    def label(self, item: Any) -> Any:
-        """The label of an item as the data set gives it, or None where there is none."""
-        if isinstance(item, Mapping):
-            return next((item[name] for name in LABELS if name in item), None)
-        return item[1] if len(item) > 1 else None
 
     def with_image(self, item: Any, image: Any) -> Any:
         """The same item with another image."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,35 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, Te
 
 from underdog.errors import InputError
 
-__all__ = ["find_labels"]
+__all__ = ["find_labels", "label_of"]
 
 #: Where data sets keep their labels: torchvision's targets, labels and _labels.
 ATTRIBUTES = ("targets", "labels", "_labels")
-#: What tables call the column.
+#: What tables call the column, and dictionaries the label.
 COLUMNS = ("label", "labels", "target", "fine_label", "class")
+
+
+def label_of(item: Any) -> Any:
+    """The label of an item as the data set gives it, or None where there is none."""
+    if isinstance(item, Mapping):
+        return next((item[name] for name in COLUMNS if name in item), None)
+    return item[1] if len(item) > 1 else None
+
+
+def _is_item(value: object) -> bool:
+    """Whether something in a list is an image with its label, and no label, which one-hot may be a list too."""
+    pair = isinstance(value, tuple | list) and len(value) > 1 and not isinstance(value[0], Number)
+    return pair or isinstance(value, Mapping)
 
 
 def _numbers(values: object, whose: str) -> npt.NDArray[np.int64]:
     """(N,) class numbers of an array, tensor or list; one-hot rows are turned into numbers."""
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    try:
+        array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except ValueError as error:
+        raise InputError(
+            f"{whose} must be whole numbers, one for each image, and {error}: give labels= an array of class numbers"
+        ) from error
     if array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind in "biuf":
         array = array.argmax(1)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -37,24 +56,33 @@ def _numbers(values: object, whose: str) -> npt.NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def find_labels(source: object) -> npt.NDArray[np.int64]:
+def find_labels(source: Any, labels: object = None) -> npt.NDArray[np.int64]:
     """(N,) class numbers of labels or of a data set, without decoding an image.
 
     Looked for in ``targets``, ``labels`` and ``_labels``, in a column "label" or the like, in the second of a
-    TensorDataset's tensors, and so on through Subset, ConcatDataset and wrappers with a ``dataset`` of their length.
+    TensorDataset's tensors, in the items of a list, and so on through Subset, ConcatDataset and wrappers with a
+    ``dataset`` of their length.
+
+    Args:
+        source: a data set, or labels themselves.
+        labels: (N,) class numbers or a function from an index to one, in the place of what the data set offers.
 
     Raises:
-        InputError: nothing found, or no whole numbers from 0; a data set that can only be iterated.
+        InputError: nothing found, or no whole numbers from 0; not one for each image, or no image; a data set that can
+            only be iterated.
 
     >>> find_labels([0, 2, 1])
     array([0, 2, 1])
+    >>> find_labels([("an image", 1), ("another", 0)])
+    array([1, 0])
     """
     if isinstance(source, IterableDataset):
         raise InputError(
             f"{type(source).__name__} can only be iterated, so its images cannot be chosen beforehand: keep your loader "
             "as it is and use underdog.perturb_batch on each batch"
         )
-    found = _found(source)
+    given = [labels(i) for i in range(len(source))] if callable(labels) else labels
+    found = _found(source) if given is None else _numbers(given, "labels")
     if found is None:
         raise InputError(
             f"the labels of {type(source).__name__} cannot be found without decoding its images (looked for "
@@ -62,9 +90,9 @@ def find_labels(source: object) -> npt.NDArray[np.int64]:
             "function from an index to one"
         )
     if isinstance(source, Sized) and len(source) != len(found):
-        raise InputError(
-            f"{type(source).__name__} has {len(source)} images but {len(found)} labels: give labels= one for each image"
-        )
+        raise InputError(f"labels must be one for each of the {len(source)} images, not {len(found)}")
+    if not len(found):
+        raise InputError("labels must be those of at least one image, and there is none")
     return found
 
 
@@ -88,6 +116,9 @@ def _own(source: Any) -> tuple[str, object] | None:
     """What a data set's own labels are called, and they themselves."""
     if isinstance(source, TensorDataset):
         return ("the second tensor's values", source.tensors[1]) if len(source.tensors) > 1 else None
+    if isinstance(source, list | tuple) and source and _is_item(source[0]):
+        own = [label_of(item) for item in source]
+        return None if any(label is None for label in own) else ("the items' labels", own)
     if isinstance(source, Tensor | np.ndarray | list | tuple | range):
         return "labels", source
     for name in getattr(source, "column_names", None) or ():

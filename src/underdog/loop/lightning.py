@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from underdog.errors import InputError
 from underdog.loop.loader import SnapshotLoader
 from underdog.loop.losses import LossLike
+from underdog.loop.script import Objective
 from underdog.loop.snapshot import Snapshot
 from underdog.ranks import Ranks
+from underdog.validate import check_callable, check_kind
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.plugins.precision import Precision
     from lightning.pytorch.strategies import DDPStrategy
 except ImportError as error:
     raise InputError("Lightning is not installed: pip install 'underdog[lightning]'") from error
@@ -25,13 +28,13 @@ __all__ = ["SnapshotCallback"]
 class InPrecision(nn.Module):
     """A network that answers in the precision it is trained in; the loader is read outside of Lightning's autocast."""
 
-    def __init__(self, network: nn.Module, trainer: Trainer) -> None:
+    def __init__(self, network: nn.Module, precision: Precision) -> None:
         super().__init__()
-        self.network, self.plugin = network, trainer.precision_plugin
+        self.network, self.precision = network, precision
 
     def forward(self, x: Any) -> Any:
-        with self.plugin.forward_context():
-            return self.network(self.plugin.convert_input(x))
+        with self.precision.forward_context():
+            return self.network(self.precision.convert_input(x))
 
 
 def itself(module: LightningModule) -> nn.Module:
@@ -51,10 +54,11 @@ class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked a
         snapshot: whose ``loader(...)`` the trainer is given.
         loss: what ``training_step`` takes of logits and labels; cross-entropy where None.
         network: from the module to what returns logits; by default the module itself, called with images.
+        objective: J(x, y) -> (B,) in the place of ``loss``, for a loss that lies inside the module.
 
     Raises:
         InputError: a strategy that divides the network itself, such as FSDP; a trainer that does not train on the
-            snapshot's loader.
+            snapshot's loader; a module without ``forward`` where ``network`` is not given.
 
     >>> import torch, underdog as ud
     >>> data = torch.utils.data.TensorDataset(torch.rand(12, 1, 2, 2), torch.tensor([0] * 9 + [1] * 3))
@@ -69,8 +73,12 @@ class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked a
         snapshot: Snapshot,
         loss: LossLike = None,
         network: Callable[[LightningModule], nn.Module] = itself,
+        objective: Objective | None = None,
     ) -> None:
-        self.snapshot, self.loss, self.network = snapshot, loss, network
+        check_kind("snapshot", snapshot, Snapshot, "an underdog.Snapshot")
+        check_callable("network", network, "a function of the module")
+        check_callable("objective", objective, "a function of images and labels")
+        self.snapshot, self.loss, self.network, self.objective = snapshot, loss, network, objective
         self._batch, self._seen = 1, 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -79,10 +87,23 @@ class SnapshotCallback(Callback):  # type: ignore[misc]  # Lightning is looked a
         if trainer.world_size > 1 and not isinstance(trainer.strategy, DDPStrategy):
             raise InputError(
                 f"a snapshot looks at the whole network on every device, which {type(trainer.strategy).__name__} divides: "
-                'use strategy="ddp", or underdog.perturb_batch in training_step'
+                'use strategy="ddp"'
             )
         self.snapshot.ranks = Ranks(trainer.global_rank, trainer.world_size)
-        self.snapshot.bind(InPrecision(self.network(pl_module), trainer), self.loss)
+        network, objective, precision = self.network(pl_module), self.objective, trainer.precision_plugin
+        check_kind("network", network, nn.Module, "a function from the module to a torch.nn.Module")
+        if objective is None and type(network).forward is LightningModule.forward:
+            raise InputError(
+                f"network must be given, since {type(network).__name__} has no forward to get logits from: "
+                "SnapshotCallback(snapshot, loss, network=lambda module: module.net)"
+            )
+
+        def inside(x: Tensor, y: Tensor) -> Tensor:
+            assert objective is not None
+            with precision.forward_context():
+                return objective(precision.convert_input(x), y)
+
+        self.snapshot.bind(InPrecision(network, precision), self.loss, objective and inside)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loader = trainer.train_dataloader

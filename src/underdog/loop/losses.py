@@ -16,7 +16,7 @@ from torch.nn import functional
 from underdog.errors import InputError
 from underdog.loss import CrossEntropy
 
-__all__ = ["LossLike", "class_numbers", "losses_of", "per_image"]
+__all__ = ["LossLike", "class_numbers", "is_cross_entropy", "losses_of", "per_image"]
 
 #: (logits, labels) -> a loss for each image, or one for the batch; None is cross-entropy.
 LossLike = Callable[..., Tensor] | None
@@ -87,8 +87,13 @@ def losses_of(values: object, n: int, part: Callable[[slice], Tensor]) -> Tensor
     raise InputError(
         "the loss returns one number for the batch that is neither the mean nor the sum of the images' own losses "
         "(class weights do this), so they cannot be told apart: give one that returns a value for each image, "
-        'such as torch.nn.CrossEntropyLoss(weight=w) itself, or reduction="none"'
+        'such as torch.nn.CrossEntropyLoss(weight=w) itself, or reduction="none" (in a SnapshotTrainer, as its loss=)'
     )
+
+
+def is_cross_entropy(loss: LossLike) -> bool:
+    """Whether a loss is torch's cross-entropy, of logits with a column for each class."""
+    return loss is None or loss is functional.cross_entropy or type(loss) is nn.CrossEntropyLoss
 
 
 def _log_odds(loss: Any, logits: Tensor, y: Tensor) -> Tensor | None:
@@ -96,8 +101,8 @@ def _log_odds(loss: Any, logits: Tensor, y: Tensor) -> Tensor | None:
     if hasattr(loss, "log_odds"):
         losses: Tensor = loss.log_odds(logits, class_numbers(y))
         return losses
-    module = loss if type(loss) is nn.CrossEntropyLoss and not loss.label_smoothing else None
-    if not (loss is None or loss is functional.cross_entropy or module):
+    module = loss if type(loss) is nn.CrossEntropyLoss else None
+    if not is_cross_entropy(loss) or (module and module.label_smoothing):
         return None
     if y.ndim == 2 and y.shape[1] > 1 and not bool(((y == 0) | (y == 1)).all()):
         return None

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from weakref import WeakKeyDictionary
+from collections.abc import Collection, MutableMapping
+from types import NoneType
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from underdog.errors import InputError
 from underdog.loop.losses import LossLike, class_numbers
-from underdog.loop.script import Objective, Script
+from underdog.loop.script import Objective, Script, lasting
 from underdog.loop.units import Channels, Units
-from underdog.validate import check_eps, check_tau
+from underdog.validate import check_classes, check_eps, check_kind, check_tau
 
 __all__ = ["Tally", "perturb_batch"]
 
 #: The generators of networks whose script gives none.
-_OWN: WeakKeyDictionary[nn.Module, torch.Generator] = WeakKeyDictionary()
+_OWN: MutableMapping[object, torch.Generator] = WeakIdKeyDictionary()
 
 
 class Tally:
@@ -50,11 +51,11 @@ class Tally:
 
 def _generator(model: nn.Module) -> torch.Generator:
     """The generator of a network, seeded as the script was; the script's own state neither moves nor matters."""
-    if model not in _OWN:
+    if (own := lasting(model)) not in _OWN:
         # Ranks are mostly seeded alike, which would make the same positions of their batches altered ones.
         rank = distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
-        _OWN[model] = torch.Generator().manual_seed((torch.initial_seed() + rank) % 2**63)
-    return _OWN[model]
+        _OWN[own] = torch.Generator().manual_seed((torch.initial_seed() + rank) % 2**63)
+    return _OWN[own]
 
 
 def perturb_batch(
@@ -92,7 +93,7 @@ def perturb_batch(
         mean, std: per channel, where x is normalised as (pixels - mean) / std.
         low, high: what the darkest and the brightest pixel are before normalisation, such as 0 and 255.
         generator: draws which images are altered, B numbers a batch; keep its state to resume. Without, each model has
-            one of its own, seeded with ``torch.initial_seed()`` plus the rank of this process.
+            one of its own, however it is wrapped, seeded with ``torch.initial_seed()`` plus the rank of this process.
         tally: counts the altered images, and those whose gradient was zero.
 
     Returns:
@@ -100,8 +101,8 @@ def perturb_batch(
 
     Raises:
         InputError: values outside [low, high], labels or logits of a wrong shape, a loss reduced in a way that cannot be
-            undone, a network that autograd cannot look through. The first call for a model checks all of it, also when
-            the batch has no minority image.
+            undone, a network that autograd cannot look through or that FSDP divides. The first call for a model checks all of
+            it, also when the batch has no minority image.
 
     *Source*: Algorithm 1 (lines 5-14) of the paper, for one batch.
     *Deviation*: the images are altered in every epoch, by the network of the moment, and not kept for the next.
@@ -114,10 +115,14 @@ def perturb_batch(
     """
     check_eps(eps)
     check_tau(tau)
-    rare = frozenset(int(k) for k in minority)  # whatever they came in: a tensor's elements equal nothing
+    check_kind("x", x, Tensor, "a tensor")
+    check_kind("y", y, Tensor, "a tensor")
+    check_kind("generator", generator, torch.Generator | NoneType, "a torch.Generator")
+    check_kind("tally", tally, Tally | NoneType, "a Tally")
+    rare = check_classes("minority", minority)
     if not rare:
         raise InputError("minority must name at least one class number, such as minority=sampler.minority; it is empty")
-    classes, script = class_numbers(y), Script(model, loss, objective, Units.of(mean, std, low, high))
+    classes, script = class_numbers(y), Script(model, loss, objective, Units.of(mean, std, low, high), rare=rare)
     if len(classes) != len(x):
         raise InputError(f"x and y must be of one length, not {len(x)} and {len(classes)}")
     if script.is_new and len(x):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,9 @@ from underdog.errors import InputError
 from underdog.loop.labels import find_labels
 from underdog.ranks import Ranks
 from underdog.rng import RandomStreams
+from underdog.validate import check_same, check_whole
 
-__all__ = ["BalancedSampler", "share"]
+__all__ = ["BalancedSampler", "fingerprint", "share"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -34,6 +37,11 @@ def share(order: Indices, rank: int, world: int) -> Indices:
     [[0, 2, 4], [1, 3, 0]]
     """
     return np.resize(order, -(-len(order) // world) * world)[rank::world]
+
+
+def fingerprint(labels: Indices) -> str:
+    """By which labels (N,) are told from others, or from the same in another order."""
+    return blake2b(labels.tobytes(), digest_size=16).hexdigest()
 
 
 def check_world(state: Mapping[str, Any], world: int) -> None:
@@ -56,20 +64,25 @@ class BalancedSampler(Sampler[int]):
     image is shown before any is shown again. An epoch depends on the seed and its number alone. Ranks see
     their shares of the same epoch: ``share`` says what is repeated where its length is no multiple of ``world``.
 
-    An iteration that runs to its end is followed by the next epoch; ``set_epoch`` says otherwise.
+    Each training epoch is announced with ``set_epoch(t)``, which Lightning and the Trainer of Transformers do by
+    themselves. Every iteration shows the epoch announced last: those for other reasons, such as metrics, change nothing.
 
     Args:
-        labels: (N,) class numbers, or a data set in which they can be found without decoding images.
+        dataset: in which labels can be found without decoding images, or (N,) class numbers themselves.
         seed: any integer.
         rank, world: the number of this process and how many there are.
+        labels: (N,) class numbers or a function from an index to one, where the data set does not offer them.
 
     Attributes:
         counts: (K,) images of each class.
         minority: the classes with at most half as many images as the largest.
-        epoch: the number of the epoch that the next iteration shows.
+        epoch: the number of the epoch that iterations show, 0 at first.
 
     Raises:
         InputError: labels that cannot be found or are no class numbers; a rank outside [0, world).
+
+    Warns:
+        UserWarning: when a third iteration begins and no epoch was ever announced.
 
     *Source*: section 2 of the paper (random oversampling).
     *Deviation*: repeats are drawn without replacement, where the paper and ``RandomOverSampler`` draw with it, and anew
@@ -82,16 +95,16 @@ class BalancedSampler(Sampler[int]):
     [0, 1, 2, 3, 4, 4, 5, 5]
     """
 
-    def __init__(self, labels: object, seed: int = 0, rank: int = 0, world: int = 1) -> None:
-        Ranks(rank, world)  # which says what is wrong with them
-        numbers = find_labels(labels)
-        if not len(numbers):
-            raise InputError("labels must name at least one image")
+    def __init__(self, dataset: object, seed: int = 0, rank: int = 0, world: int = 1, *, labels: object = None) -> None:
+        Ranks(rank, world), RandomStreams(seed)  # which say what is wrong with them
+        numbers = find_labels(dataset, labels)
         self.seed, self.rank, self.world = seed, rank, world
+        self._labels = fingerprint(numbers)
         self.counts: tuple[int, ...] = tuple(np.bincount(numbers).tolist())
         self.minority = minority_by_count(self.counts)
         self._members = [(k, np.flatnonzero(numbers == k)) for k, n in enumerate(self.counts) if n]
         self.epoch = self._seen = self._resume = 0
+        self._unannounced: int | None = 0  # whole iterations before the first epoch was announced
 
     def __len__(self) -> int:
         return math.ceil(len(self._members) * max(self.counts) / self.world)
@@ -111,43 +124,56 @@ class BalancedSampler(Sampler[int]):
         return rng("balanced-shuffle", epoch).permutation(shown)
 
     def __iter__(self) -> Iterator[int]:
-        epoch, self._seen = self.epoch, self._resume
-        mine = share(self.order(epoch), self.rank, self.world)
+        if self._unannounced == 2:  # to look at the data before training takes one or two
+            warnings.warn(
+                "a BalancedSampler shows the same epoch in every iteration: call its set_epoch(t) before every training "
+                "epoch t = 0, 1, ...",
+                UserWarning,
+                stacklevel=2,
+            )
+        self._seen = self._resume
+        mine = share(self.order(self.epoch), self.rank, self.world)
         for at in range(self._seen, len(mine), CHUNK):
             for index in mine[at : at + CHUNK].tolist():
                 self._seen += 1
                 yield index
-        if self.epoch == epoch:
-            self.set_epoch(epoch + 1)
+        if self._unannounced is not None:
+            self._unannounced += 1
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next iteration show this epoch; from where it was, if its state was loaded."""
+        """Let the next iterations show this epoch; what is left of it, if its state was loaded."""
+        epoch, self._unannounced = check_whole("epoch", epoch), None
         if epoch != self.epoch:
-            self.epoch, self._seen, self._resume = int(epoch), 0, 0
+            self.epoch, self._seen, self._resume = epoch, 0, 0
 
-    def state_dict(self, epoch: int | None = None, seen: int | None = None) -> dict[str, int]:
+    def state_dict(self, epoch: int | None = None, seen: int | None = None) -> dict[str, Any]:
         """What ``load_state_dict`` needs to go on, also in the middle of an epoch.
 
         Args:
             epoch, seen: the epoch in training and how many of its examples this rank has trained on. Without,
-                the last that were drawn: within an epoch that is right without workers only, since these
-                draw some batches ahead.
+                those that the newest iteration has drawn: within an epoch that is right without workers only, since these
+                draw some batches ahead, and where nothing else has iterated since.
         """
         if (epoch is None) != (seen is None):
             raise InputError("epoch and seen belong together: give both, or none")
         if epoch is None or seen is None:
             epoch, seen = self.epoch, self._seen
-        if seen >= len(self):
+        epoch, seen = check_whole("epoch", epoch), check_whole("seen", seen, most=len(self))
+        if seen == len(self):
             epoch, seen = epoch + 1, 0
-        return {"epoch": int(epoch), "seen": int(seen), "world": self.world, "images": sum(self.counts)}
+        return {"epoch": epoch, "seen": seen, "world": self.world, **self._same()}
+
+    def _same(self) -> dict[str, Any]:
+        """What must be the same where a state is put back."""
+        return {"images": sum(self.counts), "labels": self._labels, "seed": int(self.seed)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was called; the next iteration shows what was left of that epoch.
 
         Raises:
-            InputError: the state of other data, or, within an epoch, of another number of ranks.
+            InputError: no state of a sampler; one of other data or another seed, or, within an epoch, of another number
+                of ranks.
         """
-        if state["images"] != sum(self.counts):
-            raise InputError(f"the state is of {state['images']} images, but there are {sum(self.counts)} now")
+        check_same(state, self._same())
         check_world(state, self.world)
         self.epoch, self._seen, self._resume = int(state["epoch"]), int(state["seen"]), int(state["seen"])

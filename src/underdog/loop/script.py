@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.weak import WeakIdKeyDictionary
 
 from underdog.errors import InputError
 from underdog.learner import untouched
-from underdog.loop.losses import LossLike, class_numbers, losses_of, per_image
+from underdog.loop.losses import LossLike, class_numbers, is_cross_entropy, losses_of, per_image
 from underdog.loop.units import Units
 from underdog.ranks import ALONE, Ranks
+from underdog.validate import check_callable, check_kind
 
-__all__ = ["Objective", "Script", "logits_of"]
+__all__ = ["Objective", "Script", "lasting", "logits_of"]
 
 #: (images, labels) -> losses, for a loss that lies inside the model.
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 #: Networks that were looked at for what can go wrong.
-_KNOWN: WeakSet[nn.Module] = WeakSet()
+_KNOWN: MutableMapping[object, bool] = WeakIdKeyDictionary()
 
 #: Images used for that.
 FEW = 8
+
+
+def lasting(model: nn.Module) -> object:
+    """What stays of a model that is wrapped anew for every batch: its first parameter, where it has any."""
+    return next(model.parameters(), model)
 
 
 def logits_of(output: object, n: int) -> Tensor:
@@ -107,6 +113,21 @@ _CUT = (
 )
 
 
+def _undivided(model: nn.Module) -> None:
+    """A network that several processes hold together answers when all of them ask, which they do not.
+
+    Raises:
+        InputError: FSDP or ``fully_shard`` has divided the model.
+    """
+    # By name, since where these classes are depends on the version of torch.
+    sharded = {"FullyShardedDataParallel", "FSDPModule"}
+    if any(sharded & {kind.__name__ for kind in type(m).__mro__} for m in model.modules()):
+        raise InputError(
+            f"the model must not be divided among processes (FSDP, fully_shard), as {type(model).__name__} is: every process "
+            "alters other images, and one that has none would leave the others waiting. Use DistributedDataParallel"
+        )
+
+
 def _memory_format(model: nn.Module) -> torch.memory_format:
     """The format a network's convolutions are in: the gradient is to come from the kernels that train it."""
     for p in model.parameters():
@@ -126,6 +147,10 @@ class Script:
         units: what the network sees of pixels.
         targets: from class numbers to labels as the script has them.
         ranks: the processes that alter images together.
+        rare: class numbers that may be altered, where these are not known to occur.
+
+    Raises:
+        InputError: a model that is no module, a loss or objective that is no function.
     """
 
     model: nn.Module
@@ -134,11 +159,17 @@ class Script:
     units: Units = field(default_factory=Units)
     targets: Callable[[Tensor], Tensor] = field(default=lambda y: y)
     ranks: Ranks = ALONE
+    rare: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_kind("model", self.model, nn.Module, "a torch.nn.Module, as which a function can be written too")
+        check_callable("loss", self.loss, "a function of logits and labels")
+        check_callable("objective", self.inside, "a function of images and labels")
 
     @property
     def is_new(self) -> bool:
         """Whether ``first_look`` has still to find nothing wrong with this model."""
-        return self.model not in _KNOWN
+        return lasting(self.model) not in _KNOWN
 
     @contextmanager
     def _looking(self, device: torch.device) -> Iterator[None]:
@@ -159,12 +190,18 @@ class Script:
             inside = self.inside
             return losses_of(inside(x, y), len(x), lambda at: inside(x.detach()[at], y[at]))
         output = logits_of(self.model(x), len(x))
-        if self.is_new and self.loss is None and (output.ndim != 2 or int(class_numbers(y).max()) >= output.shape[1]):
-            raise InputError(
-                f"the model must return logits of shape ({len(x)}, classes) with a column for each class, but "
-                f"returns {tuple(output.shape)} where label {int(class_numbers(y).max())} occurs"
-            )
+        if self.is_new and is_cross_entropy(self.loss):
+            self._check_columns(output, y)
         return per_image(self.loss, output, y)
+
+    def _check_columns(self, output: Tensor, y: Tensor) -> None:
+        """The logits must have a column for every class."""
+        named = {*class_numbers(y).tolist(), *self.rare} - {getattr(self.loss, "ignore_index", -100)}
+        if output.ndim != 2 or not named <= set(range(output.shape[1])):
+            raise InputError(
+                f"the model must return logits of shape ({len(y)}, classes) with a column for each class from 0, but returns "
+                f"{tuple(output.shape)} where labels or minority name the classes {sorted(named)}"
+            )
 
     def slope(self, x: Tensor, losses: Callable[[Tensor], Tensor]) -> Tensor:
         """d sum(losses(x)) / dx of what the network sees, (B, C, ...) in float32 or wider, without a trace.
@@ -196,6 +233,7 @@ class Script:
         Raises:
             InputError: as ``perturb_batch``.
         """
+        _undivided(self.model)
         order = class_numbers(y).argsort(stable=True)  # of as many classes as there are
         few = order[torch.linspace(0, len(y) - 1, min(FEW, len(y)), device=y.device).long()]
         x, y = x[few.to(x.device)], y[few]
@@ -210,7 +248,7 @@ class Script:
                 UserWarning,
                 stacklevel=3,
             )
-        _KNOWN.add(self.model)
+        _KNOWN[lasting(self.model)] = True
 
     def look_at(self, pixels: Tensor, y: Tensor) -> None:
         """``first_look`` at images given as pixels."""

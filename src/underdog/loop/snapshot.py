@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -18,21 +18,23 @@ from torch.utils.data import Dataset, IterableDataset
 from underdog.epoch import Epoch
 from underdog.errors import InputError
 from underdog.loop.items import Augment, Items, Shown, ShownItems, seeded
-from underdog.loop.labels import find_labels
+from underdog.loop.labels import find_labels, label_of
 from underdog.loop.loader import EpochSampler, SnapshotLoader
 from underdog.loop.losses import LossLike, class_numbers
-from underdog.loop.rows import RowsOf, as_written, change_of
-from underdog.loop.sampler import check_world, share
+from underdog.loop.rows import RowsOf, as_written, change_of, differing
+from underdog.loop.sampler import check_world, fingerprint, share
 from underdog.loop.script import FEW, Objective, Script
 from underdog.loop.units import Channels, Units
 from underdog.ranks import Ranks
 from underdog.resample.base import Resampler
 from underdog.rng import RandomStreams
+from underdog.validate import check_callable, check_same, check_whole
 
 __all__ = ["Snapshot"]
 
-#: Items read twice to see whether the data set augments at random: a flip in half of all reads is missed once in 2^16.
-TWICE = 16
+#: Items read twice to see whether the data set augments at random: what happens in a twentieth of all reads is missed once
+#: in 700 times. Images that may be altered are compared with their last reading in every refresh.
+TWICE = 64
 
 
 class Snapshot:
@@ -45,7 +47,8 @@ class Snapshot:
 
     Args:
         dataset: any map-style data set of tuples (image, label, ...) or dictionaries. An image is a tensor (C, H, W), or
-            bytes or a picture, which become numbers in [low, high].
+            a picture or an array of bytes, which become such tensors. Bytes become floating point, as which they can be
+            altered by less than a step, and are not divided: they need ``high=255``.
         resampler: such as ``aos(8/255, 0.5)``; eps is a share of the pixel range.
         labels: (N,) class numbers or a function from an index to one, where the data set does not offer them.
         augment: random augmentation (C, H, W) -> anything, applied after the alteration, with torch, numpy and Python
@@ -62,10 +65,13 @@ class Snapshot:
         current: the ``Epoch`` that is shown, with ``altered_examples`` and ``zero_gradients``.
 
     Raises:
-        InputError: labels that cannot be found, an iterable data set, one that augments at random, images outside
-            [low, high] or of several sizes; a rank outside [0, world).
+        InputError: labels that cannot be found, an iterable data set, a rank outside [0, world); a data set that augments at
+            random, images outside [low, high] or of several sizes, where they are read: up to 64 here, and those of rare
+            classes when they are altered.
 
     *Source*: Algorithm 1 of the paper, by way of ``Epoch`` and the resamplers.
+    *Deviation*: as ``aos``; altered images are kept as signs, in two bits a value, which travel to the workers with the index
+    of the image.
 
     >>> from torch.utils.data import TensorDataset
     >>> from underdog import aos
@@ -98,6 +104,9 @@ class Snapshot:
         world: int = 1,
     ) -> None:
         self.ranks = Ranks(rank, world)
+        if isinstance(resampler, type) or not (hasattr(resampler, "start") and hasattr(resampler, "refresh")):
+            raise InputError(f"resampler must be one, such as underdog.aos(8 / 255, tau=0.5), not {resampler!r}")
+        check_callable("augment", augment, "a function of an image")
         numbers = self._labels(dataset, labels)
         self.seed, self.rng, self.resampler, self.augment = seed, RandomStreams(seed), resampler, augment
         self.items = Items(dataset, Units.of(mean, std, low, high), image)
@@ -119,13 +128,7 @@ class Snapshot:
             raise InputError(
                 f"the data set must have a length and items by index; {type(dataset).__name__} has not both"
             )
-        n = len(dataset)
-        numbers = find_labels(
-            dataset if labels is None else [labels(i) for i in range(n)] if callable(labels) else labels
-        )
-        if len(numbers) != n or not n:
-            raise InputError(f"there must be one label for each of the {n} images, at least one, not {len(numbers)}")
-        return numbers
+        return find_labels(dataset, labels)
 
     def _probe(self) -> Callable[[Tensor], Tensor]:
         """Read a few items twice, and find out how labels are written: from class numbers to that."""
@@ -138,12 +141,8 @@ class Snapshot:
                 items.units.check(x[None])
                 again = items.image(two)
                 if x.shape != again.shape or not torch.equal(x, again):
-                    raise InputError(
-                        f"two readings of image {row} differ, so the data set augments at random, and an alteration made for "
-                        "one reading would not fit the next: take what is random out of its transform and give it as "
-                        "augment=, which is applied after the alteration; or use underdog.perturb_batch"
-                    )
-                if (label := items.label(one)) is None or isinstance(label, str):
+                    raise differing(row)
+                if (label := label_of(one)) is None or isinstance(label, str):
                     continue
                 y = torch.as_tensor(label)
                 number = int(class_numbers(y.reshape(1, -1) if y.ndim else y[None]))
@@ -188,8 +187,9 @@ class Snapshot:
         Raises:
             InputError: a process group or DistributedDataParallel model of another number of processes than ``world``.
         """
+        script = Script(model, loss, objective, self.items.units, self.targets, self.ranks)
         self.ranks.check(model)
-        self.script = Script(model, loss, objective, self.items.units, self.targets, self.ranks)
+        self.script = script
         return self
 
     def loader(self, batch_size: int = 1, **settings: Any) -> SnapshotLoader:
@@ -229,7 +229,8 @@ class Snapshot:
             InputError: an epoch before the last one; 0 begins from the start. One above 0 in a snapshot that has shown
                 none, unless ``anew``.
         """
-        if epoch < 0 or (self._begun is not None and 0 < epoch < self._begun):
+        epoch = check_whole("epoch", epoch)
+        if self._begun is not None and 0 < epoch < self._begun:
             raise InputError(
                 f"epochs go forward: {epoch} cannot follow {self._begun}. 0 begins again; load_state_dict goes back"
             )
@@ -240,7 +241,7 @@ class Snapshot:
                 "load_state_dict with what state_dict() returned then; where that was not saved, set_epoch"
                 f"({epoch}, anew=True) alters the images against the network as it is now"
             )
-        self._due, self.fresh = int(epoch), True
+        self._due, self.fresh = epoch, True
         self.announcements += 1
         if epoch != self._begun:
             self._resume = 0
@@ -313,34 +314,35 @@ class Snapshot:
                 One rank's state serves all ranks.
         """
         return {
-            "seed": self.seed,
-            "images": len(self.first.images),
-            "labels": self._fingerprint(),
+            **self._same(),
             "epoch": self._begun,
-            "seen": int(seen),
+            "seen": check_whole("seen", seen, most=len(self)),
             "world": self.ranks.world,
             "notes": list(self.current.notes),
             "shown": self.current.state(),
         }
 
-    def _fingerprint(self) -> str:
-        return blake2b(self.first.labels.tobytes(), digest_size=16).hexdigest()
+    def _same(self) -> dict[str, Any]:
+        """What must be the same where a state is put back."""
+        return {
+            "images": len(self.first.images),
+            "labels": fingerprint(self.first.labels),
+            "seed": self.seed,
+            "minority": sorted(self.minority),
+            "units": repr(self.items.units),
+            "resampler": re.sub(
+                " at 0x[0-9a-f]+", "", repr(self.resampler)
+            ),  # those of one's own may say where they lie
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what ``state_dict`` returned; then announce the next epoch, or the one that was interrupted.
 
         Raises:
-            InputError: the state of another data set or seed, or, within an epoch, of another number of ranks.
+            InputError: no state of a snapshot; one of another data set, seed, resampler, minority or range, or, within an
+                epoch, of another number of ranks.
         """
-        if state["images"] != len(self.first.images):
-            raise InputError(
-                f"the state is of a data set of {state['images']} images, but this one has {len(self.first.images)}: "
-                "what it shows would be other images"
-            )
-        if state["labels"] != self._fingerprint():
-            raise InputError("the state is of a data set with other labels, or in another order")
-        if state["seed"] != self.seed:
-            raise InputError(f"the state is of seed {state['seed']}, not {self.seed}")
+        check_same(state, self._same())
         check_world(state, self.ranks.world)
         self.current = self.first.restored(state["shown"], tuple(state["notes"]))
         self._begun, self._resume = state["epoch"], int(state["seen"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ from torch.utils.data import DataLoader, Sampler
 
 from underdog.errors import InputError
 from underdog.loop.items import Shown
+from underdog.loop.losses import LossLike, per_image
+from underdog.loop.script import logits_of
 from underdog.loop.snapshot import Snapshot
 from underdog.ranks import Ranks
+from underdog.validate import check_callable, check_kind
 
 try:
-    from transformers import Trainer, TrainerCallback
+    from transformers import Trainer, TrainerCallback, default_data_collator
 except ImportError as error:
     raise InputError("Transformers is not installed: pip install 'underdog[transformers]'") from error
 
@@ -68,19 +71,39 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
     Args:
         args: as ``transformers.Trainer``.
         snapshot: of a data set of dictionaries, in the place of ``train_dataset``.
+        loss: J(logits, labels) that is attacked in the place of ``compute_loss``, where that returns a mean that cannot be
+            undone, such as one with class weights: ``torch.nn.CrossEntropyLoss(weight=w)``. It is not trained with.
         kwargs: as ``transformers.Trainer``.
 
     Raises:
-        InputError: a ``train_dataset`` too, a resampler that changes the length of epochs, a checkpoint without a
-            snapshot's state; several processes that divide the network (FSDP, DeepSpeed) or of which one reads for all.
+        InputError: a ``train_dataset`` too, a data set whose items are no dictionaries, a resampler that changes the length
+            of epochs, a checkpoint without a snapshot's state; several processes that divide the network (FSDP, DeepSpeed)
+            or of which one reads for all.
 
     *Deviation*: no callback, since those cannot decide what the Trainer's loader shows.
+
+    >>> import torch, transformers, underdog as ud
+    >>> data = [{"pixel_values": torch.rand(3, 8, 8), "label": int(k < 3)} for k in range(12)]
+    >>> config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1], num_labels=2)
+    >>> model = transformers.ResNetForImageClassification(config)
+    >>> args = transformers.TrainingArguments("runs", use_cpu=True, report_to="none")
+    >>> trainer = SnapshotTrainer(model, args, snapshot=ud.Snapshot(data, ud.aos(8 / 255, tau=1)))
+    >>> len(trainer.get_train_dataloader().dataset), trainer.snapshot.minority  # and then trainer.train()
+    (12, frozenset({1}))
     """
 
-    def __init__(self, *args: Any, snapshot: Snapshot, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, snapshot: Snapshot, loss: LossLike = None, **kwargs: Any) -> None:
+        check_kind("snapshot", snapshot, Snapshot, "an underdog.Snapshot")
+        check_callable("loss", loss, "a function of logits and labels")
         super().__init__(*args, **kwargs)
         self.check()
-        self.snapshot = snapshot
+        first = snapshot.items.dataset[0]
+        if self.data_collator is default_data_collator and not isinstance(first, Mapping):
+            raise InputError(
+                f"snapshot must be of a data set of dictionaries, as the Trainer takes them, not of {type(first).__name__}s; "
+                "for other items, give a data_collator"
+            )
+        self.snapshot, self.loss = snapshot, loss
         snapshot.ranks = Ranks(self.args.process_index, self.args.world_size)
         self.train_dataset = snapshot.loader().dataset
         self.add_callback(Announce(snapshot))
@@ -93,7 +116,7 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
         if self.args.world_size > 1 and not kind.startswith("MULTI_"):
             raise InputError(
                 f"a snapshot looks at the whole network in every process, which {kind} divides: use DistributedDataParallel "
-                "(torchrun without fsdp= and deepspeed=), or underdog.perturb_batch in training_step"
+                "(torchrun without fsdp= and deepspeed=)"
             )
         if self.args.world_size > 1 and self.accelerator.dispatch_batches:
             raise InputError(
@@ -110,9 +133,11 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
         return Order(self.snapshot)
 
     def _losses(self, x: Tensor, y: Tensor) -> Tensor:
-        inputs = {getattr(self.model, "main_input_name", "pixel_values"): x, "labels": y}
+        images = {getattr(self.model, "main_input_name", "pixel_values"): x}
         with self.compute_loss_context_manager():
-            loss: Tensor = self.compute_loss(self.model, inputs)
+            if self.loss is not None:
+                return per_image(self.loss, logits_of(self.model(**images), len(x)), y)
+            loss: Tensor = self.compute_loss(self.model, images | {"labels": y})
         return loss
 
     # The Trainer's ways of writing to and reading from a checkpoint's folder; others know too late, or not at all, where it is.

@@ -22,7 +22,10 @@ SLACK = {torch.float16: 1e-2, torch.bfloat16: 2e-2}
 
 
 def _numbers(name: str, values: Channels) -> tuple[float, ...]:
-    numbers = tuple(torch.as_tensor(values, dtype=torch.float64).flatten().tolist())
+    try:
+        numbers = tuple(torch.as_tensor(values, dtype=torch.float64).flatten().tolist())
+    except (TypeError, ValueError, RuntimeError):
+        numbers = ()
     if not numbers or not all(map(math.isfinite, numbers)):
         raise InputError(f"{name} must be one finite number for each channel, not {values!r}")
     return numbers
@@ -107,7 +110,7 @@ class Units:
         if not x.is_floating_point():
             raise InputError(
                 f"images must be floating point to be altered by less than a whole step, not {x.dtype}: "
-                "convert them first, with x.float() / 255, or with x.float() and high=255"
+                "convert them first, with underdog.to_unit(x), or with x.float() and high=255"
             )
         low, high = self.bounds(x)
         slack = SLACK.get(x.dtype, 1e-3) * (high - low)
@@ -115,8 +118,9 @@ class Units:
             said = "" if self.mean is None else f" after normalisation by mean {self.mean} and std {self.std}"
             raise InputError(
                 f"images must lie in [{self.low:g}, {self.high:g}]{said}, but their values go from {x.min().item():g} to "
-                f"{x.max().item():g}: declare what they are with low= and high= (such as high=255), "
-                "and with mean= and std= if they are normalised"
+                f"{x.max().item():g}: declare what they are with low= and high= (such as high=255 for bytes, which are not "
+                "divided for you), and with mean= and std= if they are normalised; or make them what is declared before, "
+                "such as by underdog.to_unit or ToTensor in the data set's transform"
             )
 
     def move(self, x: Tensor, signs: Tensor, eps: float, clip: bool = True) -> Tensor:

@@ -37,7 +37,8 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.as_tensor(std).float().view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std
+        # Wherever the images are: put before a network by hand, this layer was not moved with it.
+        return (x - self.mean.to(x.device)) / self.std.to(x.device)
 
 
 def normalized(network: nn.Module, images: Pixels) -> nn.Sequential:

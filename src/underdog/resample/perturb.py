@@ -70,7 +70,7 @@ class Perturb:
         if not (epoch.minority if self.minority is None else self.minority):
             raise InputError(
                 f"no class has at most half of the largest one's images (counts {', '.join(map(str, epoch.counts))}), so "
-                "there is no minority to alter: name it with --minority (minority= in Python)"
+                "there is no minority to alter: name it with minority= (--minority on the command line)"
             )
         return epoch
 
