@@ -110,10 +110,14 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
     (1797, 10)
     """
     ranks, size = learner.ranks, at_a_time(images.images, EVALUATION_BATCH, EVALUATION_VALUES)
-    own = in_parts(images.images, size, ranks.rank, ranks.world)
-    answers = ranks.gathered([learner.logits(to_unit(part.to(learner.device))).cpu() for part in own])
-    parts = range(-(-len(images) // size))
-    logits = torch.cat([answers[n % ranks.world][n // ranks.world] for n in parts])
+    parts = -(-len(images) // size)
+    # In one piece: small answers, made one by one, would settle in the gaps that large batches leave, into which the next
+    # batch then does not fit, so that memory would grow with every batch.
+    own = torch.empty(len(range(ranks.rank, parts, ranks.world)), size, len(images.classes), device=learner.device)
+    for answers, part in zip(own, in_parts(images.images, size, ranks.rank, ranks.world), strict=True):
+        answers[: len(part)] = learner.logits(to_unit(part.to(learner.device)))
+    every = ranks.gathered(own.cpu())
+    logits = torch.cat([every[n % ranks.world][n // ranks.world] for n in range(parts)])[: len(images)]
     if not logits.isfinite().all():
         raise TrainingError("the network's answers are no longer finite numbers")
     predicted = logits.argmax(1).numpy()
