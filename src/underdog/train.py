@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from underdog.data.images import ImageSet, to_unit
+from underdog.data.images import ImageSet, sent, to_unit
 from underdog.data.pixels import at_a_time, in_parts
 from underdog.data.split import Split
 from underdog.distributed import DistributedLearner
-from underdog.epoch import Batch, Epoch
+from underdog.epoch import Epoch
 from underdog.errors import InputError, TrainingError
 from underdog.hyper import Hyperparameters
 from underdog.learner import Learner, seeded
@@ -221,8 +221,7 @@ class Training:
                     self.epoch = self.method.resampler.refresh(before, t, learner, self.rng)
                 with self._timed("train", seconds):
                     size, n = self.hyper.batch, len(self.epoch)
-                    for begin, (x, y) in zip(range(0, n, size), self._batches(t), strict=True):
-                        learner.step(x, y)
+                    for begin, _ in zip(range(0, n, size), self._updates(t), strict=True):
                         self.progress(min(size, n - begin))
                     loss, images, updates = learner.flush()
             with self._timed("evaluate", seconds):
@@ -255,15 +254,13 @@ class Training:
             self.best_epoch, self.best_weights = t, learner.weights()
         return self.records[-1]
 
-    def _batches(self, t: int) -> Iterator[Batch]:
-        """What epoch t shows, in random order; the alterations are part of it, so that random changes come after them."""
-        size, augment, ranks = self.hyper.batch, self.hyper.augment, self.ranks
-        batches = self.epoch.batches(size, self.rng("shuffle", t), ranks)
-        if not augment.names:
-            return batches
-        numbers = torch.split(augment.draw(len(self.epoch), self.rng, t), size)
-        own = torch.cat([part[ranks.rank :: ranks.world] for part in numbers])
-        return augment.batches(batches, own.to(self.learner.device))
+    def _updates(self, t: int) -> Iterator[None]:
+        """Train on what epoch t shows, in random order; alterations are part of it, so that random changes come after them."""
+        size, augment, ranks, epoch = self.hyper.batch, self.hyper.augment, self.ranks, self.epoch
+        order = epoch.order(size, self.rng("shuffle", t), ranks)
+        drawn = sent(augment.draw(len(epoch), self.rng, t).numpy(), self.learner.device)
+        own = [part[ranks.rank :: ranks.world] for part in torch.split(drawn, size)]
+        return self.learner.train(epoch, order, augment, own)
 
     def finish(self) -> History:
         """Evaluate the last and the best epoch, once, and leave the best weights in the model.
