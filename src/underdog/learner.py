@@ -20,7 +20,7 @@ from underdog.model.layers import head
 from underdog.optimizer import OptimizerRule, SchedulerRule, adam
 from underdog.ranks import ALONE, Ranks
 
-__all__ = ["Learner", "kept", "seeded", "untouched"]
+__all__ = ["Learner", "kept", "not_captured", "seeded", "untouched"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -35,6 +35,11 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(each):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def not_captured(reason: str) -> str:
+    """The remark of a training on a GPU whose updates are not replayed as a CUDA graph."""
+    return f"updates were not captured as a CUDA graph, which only costs time: {reason}"
 
 
 def _set_training(module: nn.Module, value: bool) -> None:
@@ -181,9 +186,7 @@ class Learner:
             raise InputError(f"the model must return logits of shape ({len(x)}, {self.classes}), not {got}")
         return logits.float()
 
-    def train(
-        self, epoch: Epoch, order: Sequence[Tensor], augment: Augment, drawn: Sequence[Tensor]
-    ) -> Iterator[None]:
+    def train(self, epoch: Epoch, order: Sequence[Tensor], augment: Augment, drawn: Sequence[Tensor]) -> Iterator[None]:
         """Update by one batch after the other; yields after each of them.
 
         Args:

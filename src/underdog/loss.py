@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from underdog.data.images import sent
+
 __all__ = [
     "BalancedSoftmax",
     "ClassWeighted",
@@ -50,7 +52,7 @@ class Resident:
     def at(self, device: torch.device) -> Tensor:
         """The values on ``device``."""
         if device not in self._at:
-            self._at[device] = self.values.to(device)
+            self._at[device] = sent(self.values, device)
         return self._at[device]
 
     def __eq__(self, other: object) -> bool:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from underdog.captured import CapturedLearner
 from underdog.data.images import ImageSet, sent, to_unit
 from underdog.data.pixels import at_a_time, in_parts
 from underdog.data.split import Split
@@ -30,6 +31,7 @@ from underdog.rng import RandomStreams
 __all__ = ["EpochRecord", "Evaluation", "History", "Training", "evaluate", "fit", "iter_epochs"]
 
 #: Images per batch where no gradient is needed, and their values, at most: as many as 64x64 pixels of three colours have.
+#: On a GPU the values alone count: small batches leave it idle, and figures are not promised to the last bit there.
 EVALUATION_BATCH, EVALUATION_VALUES = 512, 512 * 64 * 64 * 3
 
 
@@ -88,6 +90,7 @@ class History:
         best_epoch: the epoch with the highest validation macro-F1, the first of equals.
         val, last_epoch_val: evaluations of the validation part, at the best and the last epoch.
         test, last_epoch_test: the same of the test part, or None where there is none.
+        notes: remarks on what was shown, the model and how it was trained.
     """
 
     records: tuple[EpochRecord, ...]
@@ -96,6 +99,7 @@ class History:
     last_epoch_val: Evaluation
     test: Evaluation | None
     last_epoch_test: Evaluation | None
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
@@ -109,9 +113,12 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
     >>> evaluate(learner, ud.load_images("digits").train).logits.shape
     (1797, 10)
     """
-    ranks, size = learner.ranks, at_a_time(images.images, EVALUATION_BATCH, EVALUATION_VALUES)
+    ranks, device = learner.ranks, learner.device
+    most = EVALUATION_VALUES if device.type == "cuda" else EVALUATION_BATCH
+    size = at_a_time(images.images, most, EVALUATION_VALUES)
     own = in_parts(images.images, size, ranks.rank, ranks.world)
-    answers = ranks.gathered([learner.logits(to_unit(part.to(learner.device))).cpu() for part in own])
+    own_answers = [learner.logits(to_unit(part.to(device))) for part in own]
+    answers = ranks.gathered([part.cpu() for part in own_answers])  # all are under way before one is waited for
     parts = range(-(-len(images) // size))
     logits = torch.cat([answers[n % ranks.world][n // ranks.world] for n in parts])
     if not logits.isfinite().all():
@@ -136,6 +143,7 @@ class Training:
         device, precision: see ``Learner``.
         progress: called with the number of images after every update.
         ranks: the processes that train together, this one among them; each has all images, and its share of every batch.
+        capture: on a GPU, record updates as a CUDA graph and replay it, see ``CapturedLearner``.
 
     Attributes:
         notes: remarks on the model for the result.
@@ -150,6 +158,7 @@ class Training:
     precision: str = "float32"
     progress: Callable[[int], object] = lambda images: None
     ranks: Ranks = ALONE
+    capture: bool = True
     records: list[EpochRecord] = field(default_factory=list, init=False)
     best_epoch: int = field(default=-1, init=False)
     notes: tuple[str, ...] = field(default=(), init=False)
@@ -157,8 +166,7 @@ class Training:
     def __post_init__(self) -> None:
         train, hyper = self.split.train, self.hyper
         self.rng = RandomStreams(self.seed)
-        kind = Learner if self.ranks.alone else partial(DistributedLearner, ranks=self.ranks)
-        self.learner: Learner = kind(
+        self.learner: Learner = self._kind()(
             self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision, hyper.lr_backbone
         )
         self.val = replace(self.split.val, images=self.split.val.images.to(self.learner.device))
@@ -169,6 +177,11 @@ class Training:
         self.start_seconds = time.perf_counter() - begin
         self.learner.schedule(hyper.scheduler, hyper.epochs, -(-len(self.epoch) // hyper.batch))
         self.best_weights = self.learner.weights()
+
+    def _kind(self) -> Callable[..., Learner]:
+        if not self.ranks.alone:
+            return partial(DistributedLearner, ranks=self.ranks)
+        return CapturedLearner if self.capture and torch.device(self.device).type == "cuda" else Learner
 
     def _try_network(self) -> None:
         """A network or a change that does not fit the images fails now, and not after hours."""
@@ -258,7 +271,7 @@ class Training:
         """Train on what epoch t shows, in random order; alterations are part of it, so that random changes come after them."""
         size, augment, ranks, epoch = self.hyper.batch, self.hyper.augment, self.ranks, self.epoch
         order = epoch.order(size, self.rng("shuffle", t), ranks)
-        drawn = sent(augment.draw(len(epoch), self.rng, t).numpy(), self.learner.device)
+        drawn = sent(augment.draw(len(epoch), self.rng, t), self.learner.device)
         own = [part[ranks.rank :: ranks.world] for part in torch.split(drawn, size)]
         return self.learner.train(epoch, order, augment, own)
 
@@ -275,7 +288,8 @@ class Training:
         last_val, last_test = both()
         self.learner.load_weights(self.best_weights)
         best_val, best_test = both()
-        return History(tuple(self.records), self.best_epoch, best_val, last_val, best_test, last_test)
+        notes = (*self.epoch.notes, *self.notes, *self.learner.notes)
+        return History(tuple(self.records), self.best_epoch, best_val, last_val, best_test, last_test, notes)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that is needed to go on as if nothing had happened: tensors, and plain data."""

@@ -35,14 +35,15 @@ def to_unit(images: Tensor) -> Tensor:
     return images.to(torch.float32, copy=True).div_(torch.full((), 255.0, device=images.device))
 
 
-def sent(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+def sent(values: Tensor | npt.NDArray[Any], device: torch.device) -> Tensor:
     """Numbers on a device, for which nothing waits: a GPU fetches them from memory that cannot be paged out.
 
     >>> sent(np.arange(3), torch.device("cpu"))
     tensor([0, 1, 2])
     """
-    own = torch.from_numpy(values)
-    return own.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else own.to(device)
+    own = torch.as_tensor(values)
+    fetched = device.type == "cuda" and own.device.type == "cpu" and own.numel()
+    return own.pin_memory().to(device, non_blocking=True) if fetched else own.to(device)
 
 
 @dataclass(frozen=True, eq=False)
