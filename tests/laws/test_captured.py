@@ -6,10 +6,12 @@ import copy
 import json
 import random
 import warnings
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +21,9 @@ from torch import nn
 import underdog as ud
 from underdog import train
 from underdog.captured import CapturedLearner, UnfitError
+from underdog.cli.grid import _devices
 from underdog.data.pixels import PixelFile
+from underdog.resample.perturb import chunk_size
 
 COUNTS, SHAPE, EPOCHS = (40, 4, 9), (1, 16, 16), 5
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -339,6 +343,22 @@ def test_a_network_that_breaks_is_reported_as_without_recording(
 def test_a_training_without_a_gpu_records_nothing(split: ud.Split) -> None:
     training = ud.Training(learner(3).model, ud.Method(), split, ud.Hyperparameters(epochs=1))
     assert type(training.learner) is ud.Learner
+
+
+@pytest.mark.parametrize(
+    ("shape", "altered", "size"),
+    [((3, 32, 32), 800, 640), ((3, 32, 32), 100, 128), ((1, 28, 28), 800, 832), ((3, 240, 240), 800, 64)],
+)
+def test_chunks_of_a_refresh_on_a_gpu_are_large_and_whole(shape: tuple[int, ...], altered: int, size: int) -> None:
+    images = SimpleNamespace(device=torch.device("cuda"), shape=(0, *shape))
+    assert chunk_size(images, altered) == size  # type: ignore[arg-type]
+
+
+def test_several_workers_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    options = Namespace(workers=4, threads=1, engine="local", device="cuda")
+    assert _devices(options) == ["cuda:0"] * 4
 
 
 @pytest.fixture

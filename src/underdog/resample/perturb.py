@@ -31,6 +31,7 @@ GPU_VALUES = 2**21
 def chunk_size(images: Pixels, altered: int) -> int:
     """Images per gradient where so many are altered: a multiple of ``CHUNK``, the same whatever the number of ranks.
 
+    >>> import torch
     >>> chunk_size(torch.empty(0, 3, 32, 32), altered=800)
     64
     """
