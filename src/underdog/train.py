@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -269,11 +269,15 @@ class Training:
 
     def _updates(self, t: int) -> Iterator[None]:
         """Train on what epoch t shows, in random order; alterations are part of it, so that random changes come after them."""
-        size, augment, ranks, epoch = self.hyper.batch, self.hyper.augment, self.ranks, self.epoch
-        order = epoch.order(size, self.rng("shuffle", t), ranks)
-        drawn = sent(augment.draw(len(epoch), self.rng, t), self.learner.device)
-        own = [part[ranks.rank :: ranks.world] for part in torch.split(drawn, size)]
-        return self.learner.train(epoch, order, augment, own)
+        order, drawn = self._parts(t)
+        return self.learner.train(self.epoch, order, self.hyper.augment, drawn)
+
+    def _parts(self, t: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """This rank's share of every batch of epoch t: the examples' numbers, and those that are drawn for their changes."""
+        size, ranks = self.hyper.batch, self.ranks
+        order = self.epoch.order(size, self.rng("shuffle", t), ranks)
+        drawn = sent(self.hyper.augment.draw(len(self.epoch), self.rng, t), self.learner.device)
+        return order, [part[ranks.rank :: ranks.world] for part in torch.split(drawn, size)]
 
     def finish(self) -> History:
         """Evaluate the last and the best epoch, once, and leave the best weights in the model.
