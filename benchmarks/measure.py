@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -123,7 +123,7 @@ def arguments(description: str, pairs: int) -> argparse.ArgumentParser:
     return parser
 
 
-def report(rows: Sequence[Comparison], file: Path | None) -> None:
+def report(rows: Sequence[Comparison], file: Path | None, more: Mapping[str, object] | None = None) -> None:
     """Print the environment and a table in Markdown, and write both as JSON where asked."""
     machine = environment()
     print(", ".join(f"{k} {v}" for k, v in machine.items()), end="\n\n")
@@ -133,7 +133,9 @@ def report(rows: Sequence[Comparison], file: Path | None) -> None:
         sides = f"{r.underdog:.4g} | {r.floor:.4g} | {r.unit} | {r.ratio:.3f} | {r.low:.3f} to {r.high:.3f}"
         print(f"| {r.name} | {sides} | {r.target:g} | {r.pairs} |")
     if file:
-        file.write_text(json.dumps({"environment": machine, "rows": [asdict(r) for r in rows]}, indent=2) + "\n")
+        file.write_text(
+            json.dumps({"environment": machine, "rows": [asdict(r) for r in rows], **(more or {})}, indent=2) + "\n"
+        )
 
 
 def random_images(counts: Sequence[int], shape: tuple[int, int, int]) -> ImageSet:

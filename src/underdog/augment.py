@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from underdog.epoch import Batch
 from underdog.errors import InputError, unknown
 from underdog.names import AUGMENTATIONS
 from underdog.rng import RandomStreams
@@ -141,10 +140,3 @@ class Augment:
             x = change.apply(x, numbers[:, at : at + change.numbers])
             at += change.numbers
         return x
-
-    def batches(self, batches: Iterable[Batch], numbers: Tensor) -> Iterator[Batch]:
-        """Change one batch after the other."""
-        at = 0
-        for x, y in batches:
-            yield Batch(self(x, numbers[at : at + len(y)]), y)
-            at += len(y)

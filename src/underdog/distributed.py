@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from underdog.learner import Learner
+from underdog.learner import Learner, not_captured
 from underdog.ranks import Ranks
 
 __all__ = ["DistributedLearner"]
@@ -36,6 +36,8 @@ class DistributedLearner(Learner):
         ranks.check()
         super().__init__(model, classes, *options, **more)
         self.ranks = ranks
+        if self.device.type == "cuda":
+            self.notes = (not_captured("several devices train together"),)
         ranks.copy_first([*self.model.parameters(), *self.model.buffers()])  # somebody's factory may not obey the seed
 
     def _backward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from underdog.data.images import ImageSet, to_unit
+from underdog.data.images import ImageSet, sent, to_unit
 from underdog.data.imbalance import minority_by_count
-from underdog.data.pixels import PixelFile, Pixels, ahead
+from underdog.data.pixels import CPU, PixelFile, Pixels, ahead
 from underdog.ranks import ALONE, Ranks
 
 __all__ = ["Altered", "AlteredPixels", "AlteredSigns", "Batch", "Epoch", "pack_signs", "unpack_signs"]
@@ -232,11 +232,11 @@ class Epoch:
 
     def pixels(self, rows: Indices) -> Tensor:
         """(B, C, H, W) uint8 of rows that are their own origin."""
-        return self._pixels(torch.from_numpy(rows).to(self.images.device))
+        return self._pixels(sent(rows, self.images.device))
 
     def unit(self, rows: Indices) -> Tensor:
         """(B, C, H, W) in [0, 1] of rows that are their own origin, as attacks get them."""
-        return self._unit(torch.from_numpy(rows).to(self.images.device))
+        return self._unit(sent(rows, self.images.device))
 
     def _unit(self, rows: Tensor) -> Tensor:
         return to_unit(self._pixels(rows))
@@ -259,23 +259,31 @@ class Epoch:
     def show(self, rows: Indices) -> Tensor:
         """(B, C, H, W) float32 in [0, 1] on the device: the rows as the network sees them."""
         device = self.images.device
-        return self._show(torch.from_numpy(self.origin[rows]).to(device), torch.from_numpy(rows).to(device))
+        return self._show(sent(self.origin[rows], device), sent(rows, device))
 
     def batches(self, size: int, rng: np.random.Generator, ranks: Ranks = ALONE) -> Iterator[Batch]:
-        """All examples in random order, ``size`` at a time; the last batch may be smaller.
+        """The batches of ``order``."""
+        return self.read(self.order(size, rng, ranks))
 
-        Of several ranks each gets its share of every batch, which is empty where a batch has fewer examples than that.
-        Images that are on disk are read ahead by a thread.
+    def order(self, size: int, rng: np.random.Generator, ranks: Ranks = ALONE) -> tuple[Tensor, ...]:
+        """The numbers of all examples in random order, ``size`` at a time; the last batch may be smaller.
+
+        Those of a batch are (3, B) int64: its examples' origins, rows and classes. They lie on the device, to which all that
+        an epoch needs cross at once; where images are on disk, on the CPU. Of several ranks each gets its share of every
+        batch, which is empty where a batch has fewer examples than that.
         """
         rows = self.index[rng.permutation(len(self.index))]
-        numbers = torch.from_numpy(np.stack([self.origin[rows], rows, self.labels[rows]]))
-        on_disk = isinstance(self.images, PixelFile)
-        if not on_disk:  # all the numbers an epoch needs cross to the device once, before the first batch
-            numbers = numbers.to(self.images.device)
-        shown = (self._batch(part[:, ranks.rank :: ranks.world]) for part in torch.split(numbers, size, dim=1))
-        yield from ahead(shown) if on_disk else shown
+        device = CPU if isinstance(self.images, PixelFile) else self.images.device
+        numbers = sent(np.stack([self.origin[rows], rows, self.labels[rows]]), device)
+        return tuple(part[:, ranks.rank :: ranks.world] for part in torch.split(numbers, size, dim=1))
 
-    def _batch(self, numbers: Tensor) -> Batch:
+    def read(self, order: Iterable[Tensor]) -> Iterator[Batch]:
+        """The batches of these numbers; images that are on disk are read ahead by a thread."""
+        batches = map(self.batch, order)
+        return ahead(batches) if isinstance(self.images, PixelFile) else batches
+
+    def batch(self, numbers: Tensor) -> Batch:
+        """The batch of (3, B) numbers: nothing but work for the device, where the images lie there."""
         origin, row, y = numbers.unbind()
         return Batch(self._show(origin, row), y.to(self.images.device))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from underdog.augment import Augment
+from underdog.epoch import Epoch
 from underdog.errors import InputError, TrainingError
 from underdog.loss import CrossEntropy, Loss
 from underdog.model.layers import head
 from underdog.optimizer import OptimizerRule, SchedulerRule, adam
 from underdog.ranks import ALONE, Ranks
 
-__all__ = ["Learner", "seeded", "untouched"]
+__all__ = ["Learner", "kept", "not_captured", "seeded", "untouched"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -35,6 +37,11 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def not_captured(reason: str) -> str:
+    """The remark of a training on a GPU whose updates are not replayed as a CUDA graph."""
+    return f"updates were not captured as a CUDA graph, which only costs time: {reason}"
+
+
 def _set_training(module: nn.Module, value: bool) -> None:
     own = vars(module)
     if "training" in own:
@@ -45,13 +52,24 @@ def _set_training(module: nn.Module, value: bool) -> None:
 
 @contextmanager
 def untouched(model: nn.Module, device: torch.device, *more: nn.Module) -> Iterator[list[nn.Module]]:
-    """Put models in evaluation mode and afterwards everything back, also when something raises; yields their modules.
-
-    Restored bit for bit: every module's train/eval flag, every buffer (the very tensor and its
-    values), every parameter's ``requires_grad`` and ``grad``, and the random state of torch, numpy and Python.
+    """Put models in evaluation mode and afterwards everything back that ``kept`` does; yields their modules.
 
     *Deviation*: from ``model.eval()``; the flags alone are set, since what a method of somebody's own does beside it,
     such as merging weights, would be a trace.
+    """
+    with kept(model, device, *more) as modules:
+        for m in modules:
+            if m.training:
+                _set_training(m, False)
+        yield modules
+
+
+@contextmanager
+def kept(model: nn.Module, device: torch.device, *more: nn.Module) -> Iterator[list[nn.Module]]:
+    """Put back what using models changes of them beside their weights, also when something raises; yields their modules.
+
+    Restored bit for bit: every module's train/eval flag, every buffer (the very tensor and its
+    values), every parameter's ``requires_grad`` and ``grad``, and the random state of torch, numpy and Python.
     """
     modules = [m for each in (model, *more) for m in each.modules()]
     training = [m for m in modules if m.training]
@@ -60,8 +78,6 @@ def untouched(model: nn.Module, device: torch.device, *more: nn.Module) -> Itera
     states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
-            for m in training:
-                _set_training(m, False)
             yield modules
         finally:
             for m in modules:
@@ -109,6 +125,8 @@ class Learner:
 
     #: Who trains together; a ``DistributedLearner`` is one of several.
     ranks: Ranks = ALONE
+    #: Remarks for the result.
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -132,7 +150,7 @@ class Learner:
         self.optimizer = optimizer(trainable if lr_backbone is None else self._groups(lr_backbone), lr)
         self.scheduler: LRScheduler | None = None
         self.loss: Loss = CrossEntropy()
-        self._reset()
+        self._total, self._images, self._steps = torch.zeros((), device=self.device), 0, 0
 
     def _groups(self, lr_backbone: float) -> list[dict[str, Any]]:
         """The backbone's trained parameters with their own learning rate, and the classifier head's."""
@@ -156,9 +174,6 @@ class Learner:
         if isinstance(self.scheduler, ReduceLROnPlateau):
             raise InputError("scheduler must depend on the update alone, not on a score as ReduceLROnPlateau does")
 
-    def _reset(self) -> None:
-        self._total, self._images, self._steps = torch.zeros((), device=self.device), 0, 0
-
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32")
 
@@ -171,15 +186,36 @@ class Learner:
             raise InputError(f"the model must return logits of shape ({len(x)}, {self.classes}), not {got}")
         return logits.float()
 
+    def train(self, epoch: Epoch, order: Sequence[Tensor], augment: Augment, drawn: Sequence[Tensor]) -> Iterator[None]:
+        """Update by one batch after the other; yields after each of them.
+
+        Args:
+            epoch: what is shown.
+            order: the numbers of each batch, see ``Epoch.order``.
+            augment: random changes of the images.
+            drawn: the random numbers of each batch, (B, D) on the device, see ``Augment.draw``.
+        """
+        for (x, y), u in zip(epoch.read(order), drawn, strict=True):
+            self.step(augment(x, u), y)
+            yield
+
     def step(self, x: Tensor, y: Tensor) -> None:
         """One update by the mean loss of (B, C, H, W) images in [0, 1] and (B,) labels."""
+        self._update(x, y)
+        self._updated(len(y))
+
+    def _update(self, x: Tensor, y: Tensor) -> None:
+        """The part of an update that the device does."""
         self.optimizer.zero_grad(set_to_none=True)
         # Summed on the device: asking for the value here would wait for it in every step.
         self._total += self._backward(x, y)
         self.optimizer.step()
+
+    def _updated(self, images: int) -> None:
+        """The part of an update that is left for the processor."""
         if self.scheduler is not None:
             self.scheduler.step()
-        self._images += len(y)
+        self._images += images
         self._steps += 1
 
     def _backward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -195,7 +231,8 @@ class Learner:
             TrainingError: the loss was not a finite number, and ``check`` asks for one.
         """
         loss, images, steps = float(self._total) / max(1, self._images), self._images, self._steps
-        self._reset()
+        self._total.zero_()  # where it lies: a recorded update adds to it there
+        self._images = self._steps = 0
         if check and not np.isfinite(loss):
             raise TrainingError(f"the training loss became {loss}")
         return loss, images, steps

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from underdog.data.images import sent
+
 __all__ = [
     "BalancedSoftmax",
     "ClassWeighted",
@@ -39,7 +41,10 @@ LossRule = Callable[[tuple[int, ...], int], Loss]
 
 
 class Resident:
-    """A small tensor that is brought to a device once, not in every batch, where the copy would wait for the device."""
+    """A small tensor that is brought to a device once, not in every batch, where the copy would wait for the device.
+
+    Two are equal where their values are, so that a loss which a rule makes anew for every epoch is known as the same.
+    """
 
     def __init__(self, values: Tensor) -> None:
         self.values, self._at = values, {values.device: values}
@@ -47,11 +52,17 @@ class Resident:
     def at(self, device: torch.device) -> Tensor:
         """The values on ``device``."""
         if device not in self._at:
-            self._at[device] = self.values.to(device)
+            self._at[device] = sent(self.values, device)
         return self._at[device]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Resident) and torch.equal(self.values, other.values)
 
-@dataclass(frozen=True, eq=False)
+    def __hash__(self) -> int:
+        return hash(tuple(self.values.tolist()))
+
+
+@dataclass(frozen=True)
 class CrossEntropy:
     """J = log sum_j exp(z_j) - z_y.
 
@@ -70,7 +81,7 @@ class CrossEntropy:
         return logits.masked_fill(own, -torch.inf).logsumexp(1) - logits.gather(1, labels[:, None]).squeeze(1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class ClassWeighted:
     """J = w_y * cross-entropy.
 
@@ -84,7 +95,7 @@ class ClassWeighted:
     tensor([1.3863])
     """
 
-    weights: Tensor
+    weights: Tensor = field(compare=False)
     _resident: Resident = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -97,7 +108,7 @@ class ClassWeighted:
         return CrossEntropy().log_odds(logits, labels)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class BalancedSoftmax:
     """J = cross-entropy of z + log n, with n the class counts; predictions use z alone.
 
@@ -110,7 +121,7 @@ class BalancedSoftmax:
     tensor([0.2877])
     """
 
-    log_counts: Tensor
+    log_counts: Tensor = field(compare=False)
     _resident: Resident = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

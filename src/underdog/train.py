@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,11 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from underdog.data.images import ImageSet, to_unit
+from underdog.captured import CapturedLearner
+from underdog.data.images import ImageSet, sent, to_unit
 from underdog.data.pixels import at_a_time, in_parts
 from underdog.data.split import Split
 from underdog.distributed import DistributedLearner
-from underdog.epoch import Batch, Epoch
+from underdog.epoch import Epoch
 from underdog.errors import InputError, TrainingError
 from underdog.hyper import Hyperparameters
 from underdog.learner import Learner, seeded
@@ -30,6 +31,7 @@ from underdog.rng import RandomStreams
 __all__ = ["EpochRecord", "Evaluation", "History", "Training", "evaluate", "fit", "iter_epochs"]
 
 #: Images per batch where no gradient is needed, and their values, at most: as many as 64x64 pixels of three colours have.
+#: On a GPU the values alone count: small batches leave it idle, and figures are not promised to the last bit there.
 EVALUATION_BATCH, EVALUATION_VALUES = 512, 512 * 64 * 64 * 3
 
 
@@ -88,6 +90,7 @@ class History:
         best_epoch: the epoch with the highest validation macro-F1, the first of equals.
         val, last_epoch_val: evaluations of the validation part, at the best and the last epoch.
         test, last_epoch_test: the same of the test part, or None where there is none.
+        notes: remarks on what was shown, the model and how it was trained.
     """
 
     records: tuple[EpochRecord, ...]
@@ -96,6 +99,7 @@ class History:
     last_epoch_val: Evaluation
     test: Evaluation | None
     last_epoch_test: Evaluation | None
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
@@ -109,14 +113,16 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
     >>> evaluate(learner, ud.load_images("digits").train).logits.shape
     (1797, 10)
     """
-    ranks, size = learner.ranks, at_a_time(images.images, EVALUATION_BATCH, EVALUATION_VALUES)
+    ranks, device = learner.ranks, learner.device
+    most = EVALUATION_VALUES if device.type == "cuda" else EVALUATION_BATCH
+    size = at_a_time(images.images, most, EVALUATION_VALUES)
     parts = -(-len(images) // size)
     # In one piece: small answers, made one by one, would settle in the gaps that large batches leave, into which the next
     # batch then does not fit, so that memory would grow with every batch.
-    own = torch.empty(len(range(ranks.rank, parts, ranks.world)), size, len(images.classes), device=learner.device)
+    own = torch.empty(len(range(ranks.rank, parts, ranks.world)), size, len(images.classes), device=device)
     for answers, part in zip(own, in_parts(images.images, size, ranks.rank, ranks.world), strict=True):
-        answers[: len(part)] = learner.logits(to_unit(part.to(learner.device)))
-    every = ranks.gathered(own.cpu())
+        answers[: len(part)] = learner.logits(to_unit(part.to(device)))
+    every = ranks.gathered(own.cpu())  # all are under way before one is waited for
     logits = torch.cat([every[n % ranks.world][n // ranks.world] for n in range(parts)])[: len(images)]
     if not logits.isfinite().all():
         raise TrainingError("the network's answers are no longer finite numbers")
@@ -140,6 +146,7 @@ class Training:
         device, precision: see ``Learner``.
         progress: called with the number of images after every update.
         ranks: the processes that train together, this one among them; each has all images, and its share of every batch.
+        capture: on a GPU, record updates as a CUDA graph and replay it, see ``CapturedLearner``.
 
     Attributes:
         notes: remarks on the model for the result.
@@ -154,6 +161,7 @@ class Training:
     precision: str = "float32"
     progress: Callable[[int], object] = lambda images: None
     ranks: Ranks = ALONE
+    capture: bool = True
     records: list[EpochRecord] = field(default_factory=list, init=False)
     best_epoch: int = field(default=-1, init=False)
     notes: tuple[str, ...] = field(default=(), init=False)
@@ -161,8 +169,7 @@ class Training:
     def __post_init__(self) -> None:
         train, hyper = self.split.train, self.hyper
         self.rng = RandomStreams(self.seed)
-        kind = Learner if self.ranks.alone else partial(DistributedLearner, ranks=self.ranks)
-        self.learner: Learner = kind(
+        self.learner: Learner = self._kind()(
             self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision, hyper.lr_backbone
         )
         self.val = replace(self.split.val, images=self.split.val.images.to(self.learner.device))
@@ -173,6 +180,11 @@ class Training:
         self.start_seconds = time.perf_counter() - begin
         self.learner.schedule(hyper.scheduler, hyper.epochs, -(-len(self.epoch) // hyper.batch))
         self.best_weights = self.learner.weights()
+
+    def _kind(self) -> Callable[..., Learner]:
+        if not self.ranks.alone:
+            return partial(DistributedLearner, ranks=self.ranks)
+        return CapturedLearner if self.capture and torch.device(self.device).type == "cuda" else Learner
 
     def _try_network(self) -> None:
         """A network or a change that does not fit the images fails now, and not after hours."""
@@ -225,8 +237,7 @@ class Training:
                     self.epoch = self.method.resampler.refresh(before, t, learner, self.rng)
                 with self._timed("train", seconds):
                     size, n = self.hyper.batch, len(self.epoch)
-                    for begin, (x, y) in zip(range(0, n, size), self._batches(t), strict=True):
-                        learner.step(x, y)
+                    for begin, _ in zip(range(0, n, size), self._updates(t), strict=True):
                         self.progress(min(size, n - begin))
                     loss, images, updates = learner.flush()
             with self._timed("evaluate", seconds):
@@ -259,15 +270,17 @@ class Training:
             self.best_epoch, self.best_weights = t, learner.weights()
         return self.records[-1]
 
-    def _batches(self, t: int) -> Iterator[Batch]:
-        """What epoch t shows, in random order; the alterations are part of it, so that random changes come after them."""
-        size, augment, ranks = self.hyper.batch, self.hyper.augment, self.ranks
-        batches = self.epoch.batches(size, self.rng("shuffle", t), ranks)
-        if not augment.names:
-            return batches
-        numbers = torch.split(augment.draw(len(self.epoch), self.rng, t), size)
-        own = torch.cat([part[ranks.rank :: ranks.world] for part in numbers])
-        return augment.batches(batches, own.to(self.learner.device))
+    def _updates(self, t: int) -> Iterator[None]:
+        """Train on what epoch t shows, in random order; alterations are part of it, so that random changes come after them."""
+        order, drawn = self._parts(t)
+        return self.learner.train(self.epoch, order, self.hyper.augment, drawn)
+
+    def _parts(self, t: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """This rank's share of every batch of epoch t: the examples' numbers, and those that are drawn for their changes."""
+        size, ranks = self.hyper.batch, self.ranks
+        order = self.epoch.order(size, self.rng("shuffle", t), ranks)
+        drawn = sent(self.hyper.augment.draw(len(self.epoch), self.rng, t), self.learner.device)
+        return order, [part[ranks.rank :: ranks.world] for part in torch.split(drawn, size)]
 
     def finish(self) -> History:
         """Evaluate the last and the best epoch, once, and leave the best weights in the model.
@@ -282,7 +295,8 @@ class Training:
         last_val, last_test = both()
         self.learner.load_weights(self.best_weights)
         best_val, best_test = both()
-        return History(tuple(self.records), self.best_epoch, best_val, last_val, best_test, last_test)
+        notes = (*self.epoch.notes, *self.notes, *self.learner.notes)
+        return History(tuple(self.records), self.best_epoch, best_val, last_val, best_test, last_test, notes)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that is needed to go on as if nothing had happened: tensors, and plain data."""

@@ -210,7 +210,7 @@ def test_a_file_that_is_cut_while_training_is_an_error_and_made_again(
     monkeypatch.setattr(measuring, "available_memory", lambda: 0)
     command = f"train {photos} --cache {cache} --method aos --eps 0.1 --epochs 3 --batch 16 --width 0.1 --out"
     assert underdog(command, tmp_path / "whole").code == 0
-    real, epochs = ud.Epoch.batches, []
+    real, epochs = ud.Epoch.order, []
 
     def cut(epoch: ud.Epoch, *given: Any) -> Any:
         epochs.append(epoch)
@@ -219,11 +219,11 @@ def test_a_file_that_is_cut_while_training_is_an_error_and_made_again(
             os.truncate(cache / "images" / entry.id / "pixels.npy", 5000)
         return real(epoch, *given)
 
-    monkeypatch.setattr(ud.Epoch, "batches", cut)
+    monkeypatch.setattr(ud.Epoch, "order", cut)
     failed = underdog(command, tmp_path / "cut")
     assert failed.code == 2
     assert "cannot be read: it ends before its last image" in failed.err
-    monkeypatch.setattr(ud.Epoch, "batches", real)
+    monkeypatch.setattr(ud.Epoch, "order", real)
     again = underdog(command, tmp_path / "cut")
     assert (again.code, "2 of 3 epochs are done" in again.out) == (0, True)
     (whole,), (cut_short,) = ((tmp_path / name).iterdir() for name in ("whole", "cut"))

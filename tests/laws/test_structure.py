@@ -19,7 +19,7 @@ LAYERS = [
     ["attack", "model", "augment"],
     ["resample"],
     ["method", "learner", "hyper"],
-    ["distributed"],
+    ["distributed", "captured"],
     ["train"],
     ["loop"],
     ["run"],

@@ -24,6 +24,7 @@ from two import in_two
 import underdog as ud
 import underdog.train
 from underdog.distributed import DistributedLearner
+from underdog.epoch import Batch
 from underdog.optimizer import named_scheduler
 from underdog.ranks import Ranks
 from underdog.run.execute import execute
@@ -427,14 +428,21 @@ def test_a_run_that_is_finished_is_not_done_again(both: Both) -> None:
     assert "state.safetensors" not in times
 
 
+def batches(training: ud.Training) -> list[Batch]:
+    """What a rank trains on in epoch 0."""
+    order, drawn = training._parts(0)
+    shown = zip(training.epoch.read(order), drawn, strict=True)
+    return [Batch(training.hyper.augment(x, u), y) for (x, y), u in shown]
+
+
 @pytest.mark.parametrize("world", [1, 2, 3, 40])
 def test_shares_of_every_batch_are_those_of_one_process_also_augmented(world: int) -> None:
     """40 ranks leave shares empty: there are 32 images in a batch."""
     one = training(Ranks(), ud.Augment(["flip", "crop", "color"]))
-    whole, parts = list(one._batches(0)), []
+    whole, parts = batches(one), []
     for rank in range(world):
         one.ranks = Ranks(rank, world)
-        parts.append(list(one._batches(0)))
+        parts.append(batches(one))
     for n, (x, y) in enumerate(whole):
         own = [part[n] for part in parts]
         assert sum(len(b.y) for b in own) == len(y)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from underdog.attack.base import Victim, step
+from underdog.data.images import sent
 from underdog.validate import check_eps
 
 __all__ = ["RandomSign"]
@@ -40,7 +40,7 @@ class RandomSign:
 
     def signs(self, victim: Victim, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
         bits = rng.integers(0, 2, size=tuple(x.shape), dtype=np.int8)
-        return torch.from_numpy(bits * 2 - 1).to(x.device)
+        return sent(bits * 2 - 1, x.device)
 
     def __call__(self, victim: Victim, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
         return step(x, self.signs(victim, x, y, rng), self.eps)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from torch import Tensor
 from underdog.data.pixels import Pixels, at_a_time, in_parts, taken
 from underdog.errors import InputError
 
-__all__ = ["ImageSet", "to_unit"]
+__all__ = ["ImageSet", "sent", "to_unit"]
 
 #: Images whose pixels are hashed at a time, at most.
 CHUNK = 1024
@@ -32,6 +33,17 @@ def to_unit(images: Tensor) -> Tensor:
     tensor([0.0000, 0.2000, 1.0000])
     """
     return images.to(torch.float32, copy=True).div_(torch.full((), 255.0, device=images.device))
+
+
+def sent(values: Tensor | npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Numbers on a device, for which nothing waits: a GPU fetches them from memory that cannot be paged out.
+
+    >>> sent(np.arange(3), torch.device("cpu"))
+    tensor([0, 1, 2])
+    """
+    own = torch.as_tensor(values)
+    fetched = device.type == "cuda" and own.device.type == "cpu" and own.numel()
+    return own.pin_memory().to(device, non_blocking=True) if fetched else own.to(device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from underdog.errors import InputError
 
-__all__ = ["PixelFile", "Pixels", "ahead", "at_a_time", "in_parts", "taken"]
+__all__ = ["CPU", "PixelFile", "Pixels", "ahead", "at_a_time", "in_parts", "taken"]
 
 T = TypeVar("T")
 Indices = npt.NDArray[np.int64]

@@ -330,7 +330,7 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
         "zero_gradients": sum(r.zero_gradients for r in records if r.refreshed),
         "epochs": len(records),
         "stopped_early": training.stopped_early,
-        "notes": [*source.notes, *split.notes, *training.epoch.notes, *training.notes, *_stopped(training)],
+        "notes": [*source.notes, *split.notes, *history.notes, *_stopped(training)],
         "environment": environment(training),
     }
 

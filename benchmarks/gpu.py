@@ -1,0 +1,389 @@
+"""Training on one GPU, step by step: each way of making it faster against the one before, and the floors of the hardware.
+
+Random images of CIFAR-10's and MNIST's shapes, the paper's network and batches. ``--parts`` chooses what is measured:
+
+steps       float32, then bfloat16, channels_last, fused Adam, underdog's eager updates, updates captured as a CUDA graph
+evaluate    5,000 images in large batches against batches of 512
+refresh     the signs of 800 images in large chunks against chunks of 64
+interleave  k runs at once on one GPU: as k streams of one process, and as k processes
+grid        the CIFAR-10 or MNIST part of ``underdog grid paper``, eps given, ``--workers`` runs at once
+same        ten seeds of digits each by eager float32 and by captured bfloat16: the paired difference of test macro-F1
+"""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+import torch
+from measure import Comparison, Work, arguments, compare, random_images, report, seconds
+from scipy import stats
+from torch import nn
+from torch.nn import functional
+
+import underdog.resample.perturb
+import underdog.train
+from grid import SHAPES, run_all
+from underdog import (
+    FGSM,
+    Epoch,
+    Hyperparameters,
+    Method,
+    PaperNet,
+    Perturb,
+    RandomStreams,
+    Split,
+    aos,
+    evaluate,
+    load_images,
+    normalized,
+    prepare,
+)
+from underdog.data.pixels import Pixels
+from underdog.data.sources import Source
+from underdog.run.engine import Job
+from underdog.run.grid import entries
+from underdog.run.grid_file import read_grid
+from underdog.run.local import LocalEngine
+from underdog.train import Training
+
+BATCH, UPDATES = 128, 60
+PARTS = ("steps", "evaluate", "refresh", "interleave", "grid", "same")
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set's image shape, what an image costs a training step in FLOP, and the bytes that it moves at least."""
+
+    shape: tuple[int, int, int]
+    flop: float
+
+    @property
+    def fused(self) -> float:
+        """With the best fusion: 1.4 MB for 32x32 pixels."""
+        return 1.4e6 * self.shape[1] * self.shape[2] / 32**2
+
+    @property
+    def unfused(self) -> float:
+        return 3.4e6 * self.shape[1] * self.shape[2] / 32**2
+
+
+DATA = {"cifar10": Data((3, 32, 32), 115.7e6), "mnist": Data((1, 28, 28), 83.8e6)}
+
+
+def wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def waiting(work: Work, device: str) -> Work:
+    """Work, until the device has done it."""
+
+    def whole() -> None:
+        work()
+        wait(device)
+
+    return whole
+
+
+def peaks(device: str, side: int = 8192) -> tuple[float, float]:
+    """FLOP/s of a bfloat16 matrix product, and bytes/s of a copy, which reads and writes."""
+    a = torch.randn(side, side, device=device, dtype=torch.bfloat16)
+    b = torch.empty_like(a)
+
+    def best(work: Work) -> float:
+        return min(seconds(waiting(work, device), time.perf_counter) for _ in range(10))
+
+    return 2 * side**3 / best(lambda: torch.mm(a, a, out=b)), 2 * 20 * a.nbytes / best(
+        lambda: [b.copy_(a) for _ in range(20)]
+    )
+
+
+def network(shape: tuple[int, int, int], images: Pixels) -> nn.Module:
+    torch.manual_seed(0)
+    return normalized(PaperNet(shape[0], 10, shape[1:]), images)
+
+
+def training(data: Data, device: str, method: Method | None = None, **options: Any) -> Training:
+    """Of ``UPDATES`` whole batches and one of half the size an epoch."""
+    train, val = random_images([BATCH * UPDATES // 10 + 6] * 10, data.shape), random_images([1] * 10, data.shape)
+    hyper = Hyperparameters(epochs=10**6, lr=1e-4, batch=BATCH)
+    return Training(
+        network(data.shape, train.images), method or Method(), Split(train, val), hyper, device=device, **options
+    )
+
+
+def updates(training: Training) -> Work:
+    """An epoch's updates, without its evaluation."""
+    t = iter(range(10**9))
+
+    def epoch() -> None:
+        for _ in training._updates(next(t)):
+            pass
+        training.learner.flush()
+
+    return epoch
+
+
+def bare(data: Data, device: str, precision: torch.dtype, channels_last: bool, fused: bool) -> Work:
+    """The same updates in plain PyTorch."""
+    like = training(data, device, capture=False)
+    kind = torch.channels_last if channels_last else torch.contiguous_format
+    model = copy.deepcopy(like.learner.model).to(memory_format=kind)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=fused or None)
+    images, labels, stream = like.first.images[:], torch.from_numpy(like.first.labels).to(device), RandomStreams(0)
+    t = iter(range(10**9))
+
+    def epoch() -> None:
+        order = torch.from_numpy(stream("shuffle", next(t)).permutation(len(images))).to(device)
+        for rows in torch.split(order, BATCH):
+            x = images[rows].to(torch.float32).div_(255).contiguous(memory_format=kind)
+            with torch.autocast(device, precision, enabled=precision != torch.float32):
+                logits = model(x)
+            optimizer.zero_grad(set_to_none=True)
+            functional.cross_entropy(logits.float(), labels[rows]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        wait(device)
+
+    return epoch
+
+
+def steps(name: str, device: str, pairs: int) -> list[Comparison]:
+    """Each step against the one before."""
+    data, bf16 = DATA[name], torch.bfloat16
+    ways: list[tuple[str, Callable[[], Work]]] = [
+        ("float32, contiguous, Adam", lambda: bare(data, device, torch.float32, False, False)),
+        ("bfloat16", lambda: bare(data, device, bf16, False, False)),
+        ("channels_last", lambda: bare(data, device, bf16, True, False)),
+        ("fused Adam", lambda: bare(data, device, bf16, True, True)),
+        ("underdog, eager", lambda: updates(training(data, device, precision="bfloat16", capture=False))),
+        ("underdog, captured", lambda: updates(training(data, device, precision="bfloat16"))),
+    ]
+    rows = []
+    for (before, slow), (after, fast) in pairwise(ways):
+        rows.append(against(f"{name}: {after}, against {before}", fast(), slow(), BATCH * UPDATES + 60, pairs))
+    captured = updates(training(data, device))
+    eager = updates(training(data, device, capture=False))
+    rows.append(against(f"{name}: float32 captured, against eager", captured, eager, BATCH * UPDATES + 60, pairs))
+    return rows
+
+
+def against(name: str, ours: Work, floor: Work, images: int, pairs: int) -> Comparison:
+    for work in (ours, ours, floor, floor):  # captures, and choices of kernels
+        work()
+    return compare(
+        name, ours, floor, target=1, per=images * 1e-6, unit="us/image", pairs=pairs, clock=time.perf_counter
+    )
+
+
+@contextmanager
+def setting(module: Any, name: str, value: object) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def evaluation(name: str, device: str, pairs: int, images: int = 5000) -> list[Comparison]:
+    data = DATA[name]
+    learner, part = training(data, device, precision="bfloat16").learner, random_images([images // 10] * 10, data.shape)
+    part = replace(part, images=part.images.to(device))
+
+    def small() -> None:
+        with setting(underdog.train, "EVALUATION_VALUES", 512 * data.shape[0] * data.shape[1] * data.shape[2]):
+            evaluate(learner, part)
+
+    return [against(f"{name}: evaluation in large batches", lambda: evaluate(learner, part), small, images, pairs)]
+
+
+def refresh(name: str, device: str, pairs: int) -> list[Comparison]:
+    rare = random_images([5000] * 2 + [100] * 8, DATA[name].shape)
+    learner = training(DATA[name], device, precision="bfloat16").learner
+    epoch, rng, perturb, t = Epoch.of(rare, device), RandomStreams(0), Perturb(FGSM(8 / 255), 1), iter(range(10**9))
+
+    def large() -> None:
+        perturb.refresh(epoch, next(t), learner, rng)
+        wait(device)
+
+    def small() -> None:
+        with setting(underdog.resample.perturb, "GPU_VALUES", 0):
+            large()
+
+    return [against(f"{name}: refresh in large chunks", large, small, 800, pairs)]
+
+
+def together(name: str, device: str, k: int, epochs: int) -> float:
+    """Images a second of k trainings, whose updates take turns on streams of their own, in this process."""
+    trainings = [training(DATA[name], device, precision="bfloat16") for _ in range(k)]
+    streams = [torch.cuda.Stream() for _ in trainings] if device == "cuda" else [None] * k  # type: ignore[no-untyped-call]
+    wait(device)
+
+    def epoch(t: int) -> None:
+        for _ in zip(*map(on_stream, [each._updates(t) for each in trainings], streams), strict=True):
+            pass
+        wait(device)
+
+    epoch(0)
+    begin = time.perf_counter()
+    for t in range(1, 1 + epochs):
+        epoch(t)
+    return k * epochs * len(trainings[0].epoch) / (time.perf_counter() - begin)
+
+
+def on_stream(work: Iterator[None], stream: Any) -> Iterator[None]:
+    """The same steps, each launched on a stream."""
+    while True:
+        with torch.cuda.stream(stream):
+            if next(work, work) is work:
+                return
+        yield
+
+
+def begin_together(barrier: Any) -> None:
+    """Let this process of a pool know the barrier at which all of them meet."""
+    globals()["BARRIER"] = barrier
+
+
+def one_of(name: str, device: str, epochs: int) -> tuple[float, float, float, int]:
+    """A process of several: seconds until it was ready, when it began and ended, and the images it has shown."""
+    begin = time.time()
+    own = training(DATA[name], device, precision="bfloat16")
+    epoch = updates(own)
+    epoch()
+    ready = time.time()
+    globals()["BARRIER"].wait()
+    start = time.time()
+    for _ in range(epochs):
+        epoch()
+    return ready - begin, start, time.time(), epochs * len(own.epoch)
+
+
+def apart(name: str, device: str, k: int, epochs: int) -> tuple[float, float]:
+    """Images a second of k trainings in processes of their own, and the seconds until one of them is ready."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(k, context, begin_together, (context.Barrier(k),)) as pool:
+        found = [pool.submit(one_of, name, device, epochs) for _ in range(k)]
+        ready, starts, ends, images = zip(*(each.result() for each in found), strict=True)
+    return sum(images) / (max(ends) - min(starts)), median(ready)
+
+
+def interleave(name: str, device: str, counts: Sequence[int], epochs: int) -> list[dict[str, object]]:
+    found = []
+    for k in counts:
+        rate, ready = apart(name, device, k, epochs)
+        streams = together(name, device, k, epochs)
+        found.append({"data": name, "runs": k, "streams": streams, "processes": rate, "ready_s": ready})
+        print(f"{name}: {k} runs: {streams:,.0f} images/s by streams, {rate:,.0f} by processes, ready in {ready:.1f} s")
+    return found
+
+
+def whole_grid(name: str, device: str, workers: int, precision: str, runs: int | None) -> dict[str, object]:
+    """Seconds for the paper's runs of a data set, results on disk, or for some of them, evenly chosen, and scaled."""
+    train, test, shape = SHAPES[name]
+    source = Source(name, random_images(train, shape), None, random_images(test, shape))
+    grid = read_grid("paper")
+    data = {each.name: source.fingerprint if each.name == name else each.name for each in grid.datasets}
+    specs = [e.spec for e in entries(grid, data) if e.dataset == name]
+    specs = [replace(s, precision=precision, eps=8 / 255 if s.method == "aos" else None) for s in specs]
+    some = specs if runs is None else specs[:: max(1, len(specs) // runs)]
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = [Job(f"run {n}", name, spec, Path(folder)) for n, spec in enumerate(some)]
+        total, _ = run_all(LocalEngine({name: source}, Path(folder, "images"), [device] * workers), jobs)
+    about = {"data": name, "precision": precision, "workers": workers, "runs": len(some), "of": len(specs)}
+    scaled = total * len(specs) / len(some)
+    print(f"grid: {about}, {total:.1f} s, {scaled:.1f} s for all")
+    return about | {"seconds": total, "scaled_seconds": scaled}
+
+
+def same_training(device: str, seeds: int, epochs: int) -> dict[str, object]:
+    """Test macro-F1 of the fast path less that of eager float32 without TF32, seed by seed, with a 95% interval."""
+    split, found = prepare(load_images("digits"), rho=20, mu=0.6).split, []
+    for seed in range(seeds):
+        scores = []
+        for precision, capture in (("float32", False), ("bfloat16", True)):
+            torch.manual_seed(seed)
+            net = normalized(PaperNet(1, 10, split.train.shape[1:]), split.train.images)
+            hyper = Hyperparameters(epochs, batch=64)
+            with setting(torch.backends.cudnn, "allow_tf32", capture):
+                own = Training(net, Method(aos(16 / 255, 0.5)), split, hyper, seed, device, precision, capture=capture)
+                while not own.finished:
+                    own.advance()
+                history = own.finish()
+            print(*history.notes, sep="\n", end="\n" if history.notes else "")
+            assert history.test is not None
+            scores.append(history.test.metrics.macro_f1)
+        found.append(scores)
+    slow, fast = zip(*found, strict=True)
+    apart = [b - a for a, b in found]
+    reach = float(stats.t.ppf(0.975, seeds - 1)) * stdev(apart) / seeds**0.5
+    figures: dict[str, object] = {"seeds": seeds, "eager_mean": mean(slow), "eager_deviation": stdev(slow)}
+    figures |= {"fast_mean": mean(fast), "fast_deviation": stdev(fast)}
+    figures |= {"difference": mean(apart), "low": mean(apart) - reach, "high": mean(apart) + reach}
+    print("the same training:", figures)
+    return figures
+
+
+def floors(rows: Sequence[Comparison], device: str) -> dict[str, object]:
+    """What part of the time of each captured row the arithmetic and the memory floors are."""
+    flop, moved = peaks(device)
+    print(f"\nmeasured peaks: {flop / 1e12:.0f} TFLOP/s in bfloat16, {moved / 1e12:.2f} TB/s")
+    for row in rows:
+        data = DATA[row.name.partition(":")[0]]
+        parts = [data.flop / flop, data.fused / moved, data.unfused / moved]
+        arithmetic, fused, unfused = (1e6 * part / row.underdog for part in parts)
+        print(
+            f"{row.name}: arithmetic {arithmetic:.1%}, memory {fused:.1%} (fused) to {unfused:.1%} (unfused) of the time"
+        )
+    return {"flop_per_s": flop, "bytes_per_s": moved}
+
+
+def main() -> None:
+    parser = arguments(str(__doc__), pairs=9)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: all)")
+    parser.add_argument(
+        "--data", nargs="+", choices=tuple(DATA), default=tuple(DATA), help="whose shapes (default: both)"
+    )
+    parser.add_argument(
+        "--runs", type=int, nargs="+", default=[1, 2, 4, 8], metavar="K", help="at once (default: 1 2 4 8)"
+    )
+    parser.add_argument("--workers", type=int, default=4, help="runs of the grid at once (default: %(default)s)")
+    parser.add_argument("--precision", default="bfloat16", help="of the grid (default: %(default)s)")
+    parser.add_argument("--grid-runs", type=int, metavar="N", help="some of the grid's runs, and scale (default: all)")
+    parser.add_argument("--seeds", type=int, default=10, help="of the same training (default: %(default)s)")
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("benchmarks/gpu.py measures training on an NVIDIA GPU, and torch finds none here")
+    device, more = "cuda", dict[str, object]()
+    print(torch.cuda.get_device_name(), end="\n\n")
+    rows: list[Comparison] = []
+    measured = {"steps": steps, "evaluate": evaluation, "refresh": refresh}
+    for part in [p for p in options.parts if p in measured]:
+        for name in options.data:
+            rows += measured[part](name, device, options.pairs)
+    for part, name in [(p, n) for p in options.parts for n in options.data]:
+        if part == "interleave":
+            more[f"interleave {name}"] = interleave(name, device, options.runs, epochs=20)
+        elif part == "grid":
+            more[f"grid {name}"] = whole_grid(name, device, options.workers, options.precision, options.grid_runs)
+    if "same" in options.parts:
+        more["same"] = same_training(device, options.seeds, epochs=20)
+    more["gpu"] = torch.cuda.get_device_name()
+    more |= floors([r for r in rows if "evaluation" not in r.name and "refresh" not in r.name], device)
+    report(rows, options.json, more)
+
+
+if __name__ == "__main__":
+    main()

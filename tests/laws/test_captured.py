@@ -1,0 +1,447 @@
+"""Recorded updates are the same training: proved on the CPU with a stand-in that replays by doing the work again."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import warnings
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from small import Awkward, image_set, learner
+from torch import nn
+
+import underdog as ud
+from underdog import train
+from underdog.captured import CapturedLearner, UnfitError
+from underdog.cli.grid import _devices
+from underdog.data.pixels import PixelFile
+from underdog.resample.perturb import chunk_size
+
+COUNTS, SHAPE, EPOCHS = (40, 4, 9), (1, 16, 16), 5
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+class Again:
+    """Records by remembering: what a CUDA graph does on a GPU as far as the data are concerned.
+
+    As there, recording does nothing, and a replay reads from where the recorded work has read.
+    """
+
+    def __init__(self, replays: Callable[[Callable[[], object]], object] = lambda work: work()) -> None:
+        self.recordings, self.count, self._replays = 0, 0, replays
+
+    def eagerly(self, work: Callable[[], object]) -> None:
+        work()
+
+    def record(self, work: Callable[[], object]) -> Callable[[], object]:
+        self.recordings += 1
+
+        def replay() -> None:
+            self.count += 1
+            with self.on_device():
+                self._replays(work)
+
+        self.on_device = on_device(work)
+        return replay
+
+
+@contextmanager
+def unchanged(groups: list[dict[str, object]], rates: list[dict[str, object]]) -> Iterator[None]:
+    before = [dict(group) for group in groups]
+    for group, recorded in zip(groups, rates, strict=True):
+        group.update(recorded)
+    try:
+        yield
+    finally:
+        for group, values in zip(groups, before, strict=True):
+            group.clear()
+            group.update(values)
+
+
+def on_device(work: Callable[[], object]) -> Callable[[], object]:
+    """The optimiser's groups as they were while the work was recorded: a graph keeps the addresses of the rates."""
+    who = next(cell.cell_contents for cell in work.__closure__ if isinstance(cell.cell_contents, ud.Learner))
+    return partial(unchanged, who.optimizer.param_groups, [dict(g) for g in who.optimizer.param_groups])
+
+
+@pytest.fixture
+def split() -> ud.Split:
+    return ud.Split(*(image_set(COUNTS, SHAPE, seed) for seed in range(3)))
+
+
+def capturing(monkeypatch: pytest.MonkeyPatch, recorder: Again) -> Again:
+    """Let trainings on the CPU record their updates."""
+    monkeypatch.setattr(ud.Training, "_kind", lambda self: partial(CapturedLearner, recorder=recorder))
+    return recorder
+
+
+def trained(split: ud.Split, method: ud.Method, model: nn.Module | None = None, **options: object) -> ud.Training:
+    hyper = ud.Hyperparameters(**{"epochs": EPOCHS, "batch": 16} | options)  # type: ignore[arg-type]
+    training = ud.Training(copy.deepcopy(model or learner(3).model), method, split, hyper, seed=3)
+    while not training.finished:
+        training.advance()
+    return training
+
+
+def state(training: ud.Training) -> dict[str, object]:
+    """Weights, buffers, moments, what was shown, and the figures."""
+    tensors, plain = training.state()
+    plain["records"] = [r | {"seconds": None} for r in plain["records"]]
+    return tensors | {"plain": json.dumps(plain, default=repr)}
+
+
+def same(one: ud.Training, other: ud.Training) -> bool:
+    a, b = state(one), state(other)
+    return a.keys() == b.keys() and all(
+        torch.equal(v, b[k]) if isinstance(v, torch.Tensor) else v == b[k] for k, v in a.items()
+    )
+
+
+def fade(victim: object, x: torch.Tensor, y: torch.Tensor, rng: object) -> torch.Tensor:
+    """An alteration that is no signed step, so that its pixels are kept."""
+    return x * 0.5
+
+
+METHODS = {
+    "baseline": ud.Method(),
+    "ros": ud.Method(ud.RandomOverSampler()),
+    "smote": ud.Method(ud.SMOTE(2)),
+    "aos": ud.Method(ud.aos(0.1, 0.6)),
+    "noise": ud.named_method("noise", eps=0.1, tau=0.6),
+    "pixels": ud.Method(ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(fade, 0.5)))),
+    "class-weighted": ud.named_method("class-weighted"),
+    "balanced-softmax": ud.named_method("balanced-softmax"),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_training_by_replays_is_the_eager_one_bit_for_bit(
+    split: ud.Split, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eager = trained(split, METHODS[name])
+    recorder = capturing(monkeypatch, Again())
+    captured = trained(split, METHODS[name])
+    assert captured.learner.notes == ()
+    assert same(captured, eager)
+    # One recording for all epochs; the first batch and the last, smaller one of an epoch are eager, and one replay is a trial.
+    n, whole = len(eager.epoch), len(eager.epoch) // 16
+    assert n % 16
+    assert (recorder.recordings, recorder.count) == (1, 1 + EPOCHS * whole - 1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scheduler": ud.named_scheduler("cosine", warmup=1)},
+        {"scheduler": ud.named_scheduler("step"), "optimizer": ud.named_optimizer("adamw")},
+        {"lr_backbone": 1e-4, "scheduler": ud.named_scheduler("linear")},
+        {"augment": ud.Augment(["flip", "rotate90", "crop", "color"])},
+        {"optimizer": partial(torch.optim.SGD, momentum=0.9, fused=True), "lr": 0.01},
+        {"optimizer": partial(torch.optim.SGD, fused=True), "lr": 0.01},
+    ],
+    ids=["cosine", "adamw", "backbone", "augment", "momentum", "sgd"],
+)
+def test_rates_random_changes_and_optimisers_are_those_of_the_eager_training(
+    split: ud.Split, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eager = trained(split, METHODS["aos"], **options)
+    recorder = capturing(monkeypatch, Again())
+    captured = trained(split, METHODS["aos"], **options)
+    assert recorder.recordings == 1
+    assert same(captured, eager)
+
+
+def test_dropout_draws_the_same_numbers(split: ud.Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = nn.Sequential(nn.Dropout(0.2), learner(3).model)
+    eager = trained(split, METHODS["aos"], net)
+    recorder = capturing(monkeypatch, Again())
+    assert same(trained(split, METHODS["aos"], net), eager)
+    assert recorder.count > 1
+
+
+def test_bfloat16_is_the_same_training_too(split: ud.Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    hyper, weights = ud.Hyperparameters(epochs=2, batch=16), []
+    for recorder in (None, Again()):
+        if recorder:
+            capturing(monkeypatch, recorder)
+        training = ud.Training(learner(3).model, METHODS["aos"], split, hyper, precision="bfloat16")
+        training.advance(), training.advance()
+        weights.append(training.learner.weights())
+    assert all(torch.equal(v, weights[1][k]) for k, v in weights[0].items())
+    assert recorder.recordings == 1
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+@pytest.mark.parametrize("first", [True, False], ids=["begun with replays", "begun eagerly"])
+def test_a_resumed_training_goes_on_as_the_uninterrupted_one(
+    split: ud.Split, cut: int, first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hyper = {"scheduler": ud.named_scheduler("cosine")}
+    whole = trained(split, METHODS["aos"], **hyper)
+    with monkeypatch.context() as patch:
+        if first:
+            capturing(patch, Again())
+        begun = ud.Training(
+            learner(3).model, METHODS["aos"], split, ud.Hyperparameters(EPOCHS, 1e-3, 16, **hyper), seed=3
+        )
+        for _ in range(cut):
+            begun.advance()
+    tensors, plain = begun.state()
+    recorder = capturing(monkeypatch, Again())
+    second = ud.Training(
+        learner(3, seed=1).model, METHODS["aos"], split, ud.Hyperparameters(EPOCHS, 1e-3, 16, **hyper), seed=3
+    )
+    second.advance()  # so that it has a recording, of tensors that are about to be replaced
+    second.restore({k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(plain)))
+    while not second.finished:
+        second.advance()
+    assert recorder.recordings == 2
+    assert same(second, whole)
+
+
+def test_a_loss_that_changes_is_recorded_anew_and_one_that_is_made_anew_is_not(
+    split: ud.Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rule(counts: tuple[int, ...], epoch: int) -> ud.Loss:
+        return ud.balanced_softmax(counts, epoch, power=1 + epoch // 2)
+
+    eager = trained(split, ud.Method(ud.RandomOverSampler(), rule))
+    recorder = capturing(monkeypatch, Again())
+    assert same(trained(split, ud.Method(ud.RandomOverSampler(), rule)), eager)
+    assert recorder.recordings == 3  # epochs 0 and 1, 2 and 3, 4
+
+
+def test_a_change_of_what_is_trained_or_how_is_recorded_anew(split: ud.Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    def epochs() -> ud.Training:
+        training = ud.Training(learner(3).model, METHODS["ros"], split, ud.Hyperparameters(epochs=9, batch=16))
+        training.advance()
+        training.learner.model[1].eval()
+        training.advance()
+        training.learner.model[0].weight.requires_grad_(False)
+        training.advance()
+        training.learner.optimizer.param_groups[0]["lr"] = 0.01  # read anew by every update
+        training.advance()
+        training.learner.optimizer.param_groups[0]["weight_decay"] = 0.1
+        training.advance()
+        return training
+
+    eager = epochs()
+    recorder = capturing(monkeypatch, Again())
+    assert same(epochs(), eager)
+    assert recorder.recordings == 4
+
+
+def test_more_altered_rows_than_there_was_room_for_are_recorded_anew(
+    split: ud.Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Growing(ud.Perturb):
+        def refresh(self, epoch: ud.Epoch, t: int, *rest: object) -> ud.Epoch:
+            return ud.Perturb(self.attack, 0.2 + 0.2 * t, per_copy=True).refresh(epoch, t, *rest)  # type: ignore[arg-type]
+
+    method = ud.Method(ud.Chain(ud.RandomOverSampler(), Growing(ud.FGSM(0.1), 0)))
+    eager = trained(split, method)
+    recorder = capturing(monkeypatch, Again())
+    assert same(trained(split, method), eager)
+    assert 2 <= recorder.recordings <= EPOCHS
+
+
+class Draws(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        random.random()
+        return super().forward(x)
+
+
+class Replaces(nn.Sequential):
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls = self.calls + 1  # a graph would go on adding 1 to the first of them
+        return super().forward(x)
+
+
+class Waits(Again):
+    def eagerly(self, work: Callable[[], object]) -> None:
+        work()
+        raise UnfitError("it waits")
+
+
+class Fails(Again):
+    def record(self, work: Callable[[], object]) -> Callable[[], object]:
+        work()  # as far as it came
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+
+def hooked() -> nn.Module:
+    net = learner(3).model
+    net[0].register_forward_hook(lambda *_: None)
+    return net
+
+
+UNFIT = {
+    "hooks": (Again(), hooked(), {}, "hooks"),
+    "draws": (Again(), Draws(learner(3).model), {}, "draws random numbers on the CPU"),
+    "buffers": (Again(), Replaces(learner(3).model), {}, "in the place of its buffers"),
+    "awkward": (Again(), Awkward(), {}, "draws random numbers on the CPU"),
+    "waits": (Waits(), None, {}, "it waits"),
+    "fails": (Fails(), None, {}, "RuntimeError: operation not permitted$"),
+    "does nothing": (Again(lambda work: None), None, {}, "a replay does not do"),
+    "does it twice": (Again(lambda work: (work(), work())), None, {}, "a replay does not do"),
+    "optimiser": (Again(), None, {"optimizer": torch.optim.RMSprop}, "optimiser RMSprop"),
+    "tensor": (Again(), None, {"optimizer": lambda p, lr: torch.optim.Adam(p, torch.tensor(lr))}, "optimiser Adam"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_cannot_be_recorded_is_trained_eagerly_says_why_and_leaves_no_trace(
+    split: ud.Split, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, net, options, why = UNFIT[name]
+    random.seed(0)
+    eager, drawn = trained(split, METHODS["aos"], net, **options), random.getstate()
+    capturing(monkeypatch, recorder)
+    random.seed(0)
+    captured = trained(split, METHODS["aos"], net, **options)
+    assert same(captured, eager)
+    assert random.getstate() == drawn
+    (note,) = captured.finish().notes
+    with pytest.raises(AssertionError, match=why):
+        raise AssertionError(note)
+    assert note.startswith("updates were not captured as a CUDA graph, which only costs time: ")
+
+
+def test_images_on_disk_are_trained_eagerly(split: ud.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np  # noqa: PLC0415
+
+    np.save(tmp_path / "images.npy", split.train.images.numpy())
+    on_disk = ud.ImageSet(PixelFile.open(tmp_path / "images.npy"), split.train.labels, split.train.classes)
+    eager = trained(split, METHODS["ros"])
+    capturing(monkeypatch, Again())
+    captured = trained(ud.Split(on_disk, split.val, split.test), METHODS["ros"])
+    assert same(captured, eager)
+    assert captured.learner.notes[0].endswith("the images are read from disk")
+
+
+def test_a_network_that_breaks_is_reported_as_without_recording(
+    split: ud.Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capturing(monkeypatch, Again())
+    batchnorm = nn.Sequential(nn.Flatten(), nn.Linear(256, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    with pytest.raises(ud.TrainingError, match="another batch size than 52"):  # 53 images
+        trained(split, ud.Method(), batchnorm, batch=52)
+
+
+def test_a_training_without_a_gpu_records_nothing(split: ud.Split) -> None:
+    training = ud.Training(learner(3).model, ud.Method(), split, ud.Hyperparameters(epochs=1))
+    assert type(training.learner) is ud.Learner
+
+
+@pytest.mark.parametrize(
+    ("shape", "altered", "size"),
+    [((3, 32, 32), 800, 640), ((3, 32, 32), 100, 128), ((1, 28, 28), 800, 832), ((3, 240, 240), 800, 64)],
+)
+def test_chunks_of_a_refresh_on_a_gpu_are_large_and_whole(shape: tuple[int, ...], altered: int, size: int) -> None:
+    images = SimpleNamespace(device=torch.device("cuda"), shape=(0, *shape))
+    assert chunk_size(images, altered) == size  # type: ignore[arg-type]
+
+
+def test_several_workers_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    options = Namespace(workers=4, threads=1, engine="local", device="cuda")
+    assert _devices(options) == ["cuda:0"] * 4
+
+
+@pytest.fixture
+def exact() -> Iterator[None]:
+    """Convolutions that do not round, in a fixed order."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = before
+
+
+@CUDA
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_on_a_gpu_a_graph_trains_as_eager_updates_do(split: ud.Split, name: str, precision: str, exact: None) -> None:
+    found = []
+    for capture in (False, True):
+        hyper = ud.Hyperparameters(epochs=3, batch=16, scheduler=ud.named_scheduler("cosine"))
+        training = ud.Training(
+            learner(3).model, METHODS[name], split, hyper, device="cuda", precision=precision, capture=capture
+        )
+        while not training.finished:
+            training.advance()
+        assert training.learner.notes == ()
+        found.append((torch.cat([v.flatten().float() for v in training.learner.weights().values()]), training))
+    (eager, _), (captured, training) = found
+    assert training.learner._recording is not None
+    assert [r.images for r in found[0][1].records] == [r.images for r in training.records]
+    assert (eager - captured).norm() < 0.05 * eager.norm()
+
+
+@CUDA
+@pytest.mark.parametrize("capture", [True, False], ids=["captured", "eager"])
+@pytest.mark.parametrize("name", METHODS)
+def test_on_a_gpu_nothing_waits_within_an_epoch(split: ud.Split, name: str, capture: bool) -> None:
+    hyper = ud.Hyperparameters(epochs=9, batch=16, augment=ud.Augment(["flip", "crop"]))
+    training = ud.Training(learner(3).model, METHODS[name], split, hyper, device="cuda", capture=capture)
+    training.advance(), training.advance()
+    who, t = training.learner, 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the mode is a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        who.loss = training.method.loss(training.epoch.counts, t)
+        training.epoch = training.method.resampler.refresh(training.epoch, t, who, training.rng)
+        updates = sum(1 for _ in training._updates(t))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert updates == who.flush()[2] == -(-len(training.epoch) // 16)
+
+
+@CUDA
+def test_on_a_gpu_dropout_draws_other_numbers_in_every_replay(split: ud.Split) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(256, 3), nn.Dropout(0.5))
+    training = ud.Training(net, ud.Method(), split, ud.Hyperparameters(epochs=3, lr=1e-9, batch=8), device="cuda")
+    losses = [training.advance().loss for _ in range(3)]
+    assert training.learner.notes == ()
+    assert len(set(losses)) == 3
+
+
+@CUDA
+@pytest.mark.parametrize("wrong", ["waits", "draws"])
+def test_on_a_gpu_a_network_that_cannot_be_captured_trains_on(split: ud.Split, wrong: str) -> None:
+    class Unfit(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            float(x.mean()) if wrong == "waits" else random.random()
+            return super().forward(x)
+
+    net = Unfit(nn.Dropout(0.1), learner(3).model)
+    history = ud.fit(net, METHODS["aos"], split, ud.Hyperparameters(epochs=2, batch=16), device="cuda")
+    assert wrong in history.notes[0]
+
+
+@CUDA
+def test_on_a_gpu_a_capture_that_fails_leaves_the_random_state_in_use(split: ud.Split) -> None:
+    def fails() -> None:
+        torch.rand(3, device="cuda")
+        torch.zeros(1, device="cuda").item()
+
+    recorder = train.CapturedLearner(learner(3).model, 3, device="cuda")._recorder
+    state, stream = torch.cuda.get_rng_state(), torch.cuda.current_stream()
+    with pytest.raises(RuntimeError):
+        recorder.record(fails)
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    assert torch.cuda.current_stream() == stream
+    assert torch.rand(3, device="cuda").sum() > 0
