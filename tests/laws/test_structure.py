@@ -22,7 +22,7 @@ LAYERS = [
     ["distributed"],
     ["train"],
     ["loop"],
-    ["run"],
+    ["run", "bench"],
     ["report"],
     ["cli", "__main__"],
 ]
