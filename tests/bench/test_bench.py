@@ -83,8 +83,6 @@ def test_a_product_of_matrices_has_a_rate_and_leaves_the_precision_alone(tiny: S
 
 
 def test_every_kind_of_measurement_in_this_process_gives_its_figures(tiny: Setting) -> None:
-    pytest.importorskip("imblearn")
-    pytest.importorskip("foolbox")
     work = dict(measurements(tiny))
     left_out = {"memory", *(name for name in work if "shape, float32" in name)}  # the latter only take longer
     figures = {name: list(measure()) for name, measure in work.items() if name not in left_out}
@@ -100,7 +98,6 @@ def test_every_kind_of_measurement_in_this_process_gives_its_figures(tiny: Setti
 
 
 def test_memory_is_that_of_a_process_of_its_own_and_no_less_than_its_images() -> None:
-    pytest.importorskip("imblearn")
     rare = 20
     images = 108 * rare * 3 * 32 * 32
     ours, theirs = memory.alone("ROS", rare), memory.alone("ROS, imbalanced-learn", rare)

@@ -97,7 +97,7 @@ class Setting:
         name: str,
         underdog: Work,
         other: Work,
-        target: float | None = None,
+        target: float,
         per: float = 1.0,
         unit: str = "s",
         times: int = 1,
