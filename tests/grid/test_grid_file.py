@@ -106,7 +106,15 @@ def test_every_grid_that_comes_with_underdog_can_be_read_and_is_in_the_help(unde
 
     assert set(_KNOWN) == set(GRIDS)
     counts = {name: len(entries(grid, names(grid))) for name in GRIDS if (grid := read_grid(name))}
-    assert counts == {"paper": 240, "digits": 4 * 10 * 8, "small": 108, "small-eps": 72, "scene15": 4 * 6 * 3}
+    assert counts == {
+        "paper": 240,
+        "full": 16 * 3 * 9,
+        "digits": 4 * 10 * 9,
+        "digits-tuned": 80,
+        "small": 108,
+        "small-eps": 72,
+        "scene15": 4 * 6 * 3,
+    }
 
 
 BAD = {

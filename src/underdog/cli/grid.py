@@ -30,7 +30,9 @@ __all__ = ["add_grid", "grid"]
 #: Grids that come with underdog (``run/grids``); known here before YAML is imported.
 _KNOWN = {
     "paper": "Table 2 of the paper: four data sets, five methods, three seeds, 240 runs",
+    "full": "the same with the control as a sixth method, both budgets, new data in each replicate",
     "digits": "scikit-learn's digits, six methods, both budgets, ten seeds, in minutes",
+    "digits-tuned": "digits at mu 0.6, eight methods, each with its parameters chosen by twelve trials",
     "small": "MNIST and CIFAR-10 with 1,000 images in a majority class, both budgets, in hours",
     "small-eps": "macro-F1 against eps, for aos and noise, on the data of small",
     "scene15": "Scene-15 at 32 pixels with the paper's settings for MIT Indoor 67",
@@ -44,8 +46,8 @@ def add_grid(commands: Commands) -> None:
         help="an experiment of many runs: data sets, imbalances, methods, seeds",
         description="Make all runs of a grid, several at once, each in a process of its own. Finished runs are never made "
         "again; those that failed are tried again when the same command is given again.\n\ngrids:\n"
-        + "\n".join(f"  {name:<10} {text}" for name, text in _KNOWN.items())
-        + "\n  FILE.yaml  a grid of your own (docs/grids.md)",
+        + "\n".join(f"  {name:<12} {text}" for name, text in _KNOWN.items())
+        + "\n  FILE.yaml    a grid of your own (docs/grids.md)",
         epilog="examples:\n"
         "  underdog grid digits --dry-run\n"
         "  underdog grid paper --data ~/data --workers 4\n"
