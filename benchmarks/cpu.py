@@ -1,7 +1,7 @@
 """Steps towards faster training on a CPU, each with and without: what was predicted is in docs/performance.md.
 
 Epochs of a bare loop with Table 1's network, batches of 128, one thread: the memory format, the precision, the optimiser,
-``torch.compile``; then glibc's large pages, in processes of their own, for the bare loop and for a grid of two workers, whose
+``torch.compile``; then how memory is allocated, in processes of their own, for the bare loop and for a grid of two workers, whose
 processor time is that of all their runs. ``--profile`` says where a step's time goes instead. Linux only.
 """
 
@@ -36,7 +36,13 @@ from underdog.run.spec import RunSpec
 
 CPU, IMAGES = torch.device("cpu"), [51] * 10
 PER = sum(IMAGES) * 1e-6
-PAGES = {True: "glibc.malloc.hugetlb=1", False: "glibc.malloc.hugetlb=0"}
+#: Ways not to pay for the pages of every step's activations again; the engine of grids sets large ones by itself.
+SMALL = {TUNABLES: "glibc.malloc.hugetlb=0"}
+ALLOCATORS = {
+    "large pages": {TUNABLES: "glibc.malloc.hugetlb=1"},
+    "memory never given back": {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)},
+    "torch's own large pages": {"THP_MEM_ALLOC_ENABLE": "1"},
+}
 
 
 def loop(data: str, precision: str, memory_format: torch.memory_format, compiled: bool = False) -> Work:
@@ -69,28 +75,29 @@ def steps(pairs: int) -> Iterator[Comparison]:
         yield compared(name, compiled, loop(data, precision, last))
 
 
-def child(*arguments: str, large: bool) -> float:
-    """What this script prints in a process with or without large pages."""
+def child(arguments: list[str], settings: dict[str, str]) -> float:
+    """What this script prints in a process with such an environment."""
     command = [sys.executable, "-W", "ignore", __file__, *arguments]
-    done = subprocess.run(command, env=os.environ | {TUNABLES: PAGES[large]}, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, env=os.environ | SMALL | settings, stdout=subprocess.PIPE, check=True)
     return float(done.stdout)
 
 
-def pages(name: str, arguments: list[str], pairs: int) -> Comparison:
-    """With large pages against without, in turns."""
+def allocated(name: str, allocator: str, arguments: list[str], pairs: int) -> Comparison:
+    """With an allocator's settings against glibc's own, in turns."""
     sides = []
     for n in range(pairs):
         order = (True, False) if n % 2 else (False, True)
-        found = {large: child(*arguments, large=large) for large in order}
+        found = {changed: child(arguments, ALLOCATORS[allocator] if changed else {}) for changed in order}
         sides.append((found[True], found[False]))
-    return measured(f"large pages against small ones, {name}", sides, None, "us/image")
+    return measured(f"{allocator} against glibc as it is, {name}", sides, None, "us/image")
 
 
-def large_pages(pairs: int) -> Iterator[Comparison]:
-    """Of the loop alone and of a grid."""
+def allocators(pairs: int) -> Iterator[Comparison]:
+    """Of the loop alone, and large pages of a grid."""
     for precision in PRECISIONS:
-        yield pages(f"bare loop, {precision}, CIFAR-10", ["--alone", "CIFAR-10", precision], pairs)
-        yield pages(f"a grid of two workers, {precision}", ["--grid", precision], pairs)
+        for allocator in ALLOCATORS:
+            yield allocated(f"bare loop, {precision}", allocator, ["--alone", "CIFAR-10", precision], pairs)
+        yield allocated(f"a grid of two workers, {precision}", "large pages", ["--grid", precision], pairs)
 
 
 def alone(data: str, precision: str) -> float:
@@ -141,8 +148,8 @@ def main() -> None:
         for precision in PRECISIONS:
             profile(precision)
         return
-    rows, measurements = [], chain(steps(options.pairs), large_pages(options.pairs))
-    for row in tqdm(measurements, total=2 + len(SHAPES) + 3 + 2 * len(PRECISIONS), unit="step"):
+    rows, measurements = [], chain(steps(options.pairs), allocators(options.pairs))
+    for row in tqdm(measurements, total=7 + 4 * len(PRECISIONS), unit="step"):
         tqdm.write(f"{row.name}: {row.ratio:.3f}", file=sys.stderr)
         rows.append(row)
     report(rows, options.json)
