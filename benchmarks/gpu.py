@@ -27,7 +27,7 @@ from statistics import mean, median, stdev
 from typing import Any
 
 import torch
-from measure import Comparison, Work, arguments, compare, random_images, report, seconds
+from measure import Comparison, Work, arguments, compare, random_images, report
 from scipy import stats
 from torch import nn
 from torch.nn import functional
@@ -50,6 +50,7 @@ from underdog import (
     normalized,
     prepare,
 )
+from underdog.bench.timing import seconds
 from underdog.data.pixels import Pixels
 from underdog.data.sources import Source
 from underdog.run.engine import Job

@@ -1,23 +1,21 @@
 """underdog in somebody's own loop: what it adds to the work that has to be done anyway.
 
 ``perturb_batch`` against a bare forward and ``autograd.grad`` of the same sub-batch; a ``Snapshot``'s loader against
-the same ``DataLoader`` without it, on photographs decoded from JPEG and on a training epoch of images in memory; and
-FGSM against foolbox's and, where it is installed, torchattacks'.
+the same ``DataLoader`` without it, on photographs decoded from JPEG and on a training epoch of images in memory. FGSM against
+other libraries' is in ``underdog bench``.
 """
 
 from __future__ import annotations
 
-import importlib
 import io
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from measure import Comparison, Work, arguments, compare, report
+from measure import Comparison, arguments, compare, report
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,6 +34,8 @@ from underdog import (
     perturb_batch,
     to_unit,
 )
+from underdog.bench.memory import reset_peak, resident
+from underdog.bench.training import bare_gradient
 
 EPS, BATCH, SHAPE = 8 / 255, 128, (3, 32, 32)
 
@@ -52,15 +52,6 @@ def batch(n: int) -> tuple[Tensor, Tensor]:
     return x, torch.randint(10, (n,), generator=draw)
 
 
-def bare_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The least that FGSM needs."""
-    model.eval()
-    leaf = x.detach().requires_grad_()
-    gradient = torch.autograd.grad(functional.cross_entropy(model(leaf), y, reduction="sum"), leaf)[0]
-    model.train()
-    return gradient
-
-
 def online(minority: int, pairs: int) -> Comparison:
     """A batch of 128 of which ``minority`` images are altered."""
     model, (x, _) = network(), batch(BATCH)
@@ -71,31 +62,6 @@ def online(minority: int, pairs: int) -> Comparison:
         lambda: perturb_batch(x, y, model, eps=EPS, tau=1, minority=[1]),
         lambda: bare_gradient(model, some, labels),
         target=1.1,
-        per=1e-3,
-        unit="ms",
-        pairs=pairs,
-    )
-
-
-def fgsm(library: str, pairs: int) -> Comparison | None:
-    """The same 64 images altered by another library, whose own loss and checks it keeps."""
-    try:
-        other = importlib.import_module(library)
-    except ImportError as error:
-        print(f"FGSM of 64 images against {library}: not measured, since it cannot be imported ({error})", end="\n\n")
-        return None
-    model, (x, y) = network().eval(), batch(64)
-    if library == "foolbox":
-        attack, wrapped = other.attacks.LinfFastGradientAttack(random_start=False), other.PyTorchModel(model, (0, 1))
-        floor: Work = lambda: attack.run(wrapped, x, y, epsilon=EPS)  # noqa: E731
-    else:
-        theirs = other.FGSM(model, eps=EPS)
-        floor = lambda: theirs(x, y)  # noqa: E731
-    return compare(
-        f"FGSM of 64 images against {library} {getattr(other, '__version__', '')}",
-        lambda: perturb_batch(x, y, model, eps=EPS, tau=1, minority=range(10)),
-        floor,
-        target=1.0,
         per=1e-3,
         unit="ms",
         pairs=pairs,
@@ -201,12 +167,6 @@ def training(pairs: int) -> Comparison:
     )
 
 
-def resident(field: str) -> float:
-    """Megabytes of this process: VmRSS now, VmHWM at most since the last reset."""
-    line = next(s for s in Path("/proc/self/status").read_text().splitlines() if s.startswith(field))
-    return int(line.split()[1]) / 1e3
-
-
 def memory(n: int = 100_000) -> list[Comparison]:
     """The altered rows of ``n`` images of 64x64x3, which are themselves one image shown again and again."""
     pixels = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8).expand(n + 1, -1, -1, -1)
@@ -218,10 +178,10 @@ def memory(n: int = 100_000) -> list[Comparison]:
     few = replace(epoch, index=epoch.index[:64])
     for _ in range(2):
         perturb.refresh(few, 0, learner, rng)  # loads what is loaded on first use, and takes what one gradient needs
-    before, floor = resident("VmRSS"), n * 3 * 64 * 64 / 4e6
-    Path("/proc/self/clear_refs").write_text("5")
+    reset_peak()
+    before, floor = resident("VmRSS") / 1e6, n * 3 * 64 * 64 / 4e6
     epoch = perturb.refresh(epoch, 0, learner, rng)
-    rows = [("held", resident("VmRSS") - before), ("peak", resident("VmHWM") - before)]
+    rows = [("held", resident("VmRSS") / 1e6 - before), ("peak", resident("VmHWM") / 1e6 - before)]
     name = f"{epoch.altered_rows} altered rows of 64x64x3 against 1/4 byte a value"
     return [Comparison(f"{name}, {w}", "MB", mb, floor, mb / floor, mb / floor, mb / floor, 1.05, 1) for w, mb in rows]
 
@@ -231,7 +191,6 @@ def main() -> None:
     warnings.simplefilter("ignore")
     rows = memory()
     rows += [online(64, args.pairs), online(8, args.pairs)]
-    rows += [row for name in ("foolbox", "torchattacks") if (row := fgsm(name, args.pairs)) is not None]
     rows += [loading(224, args.pairs), loading(64, args.pairs), training(max(5, args.pairs // 3))]
     report(rows, args.json)
 

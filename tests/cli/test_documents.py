@@ -44,7 +44,7 @@ def test_every_option_that_a_page_names_exists(page: Path) -> None:
         for line in folder.glob("*.py")
         for option in re.findall(r'"(--[a-z-]+)"', line.read_text(encoding="utf-8"))
     }
-    others = {"--standalone", "--nproc-per-node", "--nproc_per_node"}
+    others = {"--num-cpus", "--plot", "--profile", "--standalone", "--nproc-per-node", "--nproc_per_node"}
     named = set(re.findall(r"`(--[a-z][a-z-]+)", page.read_text(encoding="utf-8")))
     assert named - known - others == set()
 

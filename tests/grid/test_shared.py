@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from underdog.data.prepare import prepare
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
 from underdog.run.estimate import Estimate, outline
+from underdog.run.local import TUNABLES, _large_pages
 from underdog.run.shared import map_source, save_source
 from underdog.run.spec import RunSpec
 
@@ -85,3 +89,18 @@ def test_an_estimate_counts_the_images_of_each_method_and_learns_from_runs_that_
     estimate.learn(spec, {"seconds": {"train": 3.0, "evaluate": 1.0}})
     assert estimate.seconds(spec) == pytest.approx(4.0)
     assert estimate.seconds(RunSpec(digits.fingerprint, "rus", rho=20, mu=0.6, epochs=10)) < 4.0
+
+
+@pytest.mark.parametrize("own", [None, "glibc.malloc.check=0"], ids=["unset", "set"])
+def test_processes_of_an_engine_have_large_pages_unless_somebody_said_otherwise(
+    own: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(TUNABLES, raising=False)
+    if own:
+        monkeypatch.setenv(TUNABLES, own)
+    before = dict(os.environ)
+    with _large_pages():
+        code = f"import os; print(os.environ['{TUNABLES}'])"
+        told = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+    assert told == (own or "glibc.malloc.hugetlb=1")
+    assert dict(os.environ) == before

@@ -22,7 +22,7 @@ LAYERS = [
     ["distributed", "captured"],
     ["train"],
     ["loop"],
-    ["run"],
+    ["run", "bench"],
     ["report"],
     ["cli", "__main__"],
 ]

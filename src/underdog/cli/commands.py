@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from underdog.cli.bench import bench
 from underdog.cli.data import data
 from underdog.cli.data_cache import chosen_cache
 from underdog.cli.devices import devices, on_all
@@ -363,4 +364,5 @@ COMMANDS: dict[str, Callable[[Options], None]] = {
     "predict": predict,
     "export": export,
     "data": data,
+    "bench": bench,
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from underdog import __version__
+from underdog.cli.bench import add_bench
 from underdog.cli.data import add_data
 from underdog.cli.data_cache import cache_arguments
 from underdog.cli.export import add_export
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    for add in (_demo, _train, _compare, add_grid, add_tune, _report, add_data, add_predict, add_export):
+    for add in (_demo, _train, _compare, add_grid, add_tune, _report, add_data, add_predict, add_export, add_bench):
         add(commands)
     return root
 
