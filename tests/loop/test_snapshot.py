@@ -220,6 +220,16 @@ def test_training_on_an_epoch_that_was_not_announced_is_an_error() -> None:
         train()  # and not again
 
 
+def test_a_snapshot_whose_epochs_were_never_announced_is_warned_about() -> None:
+    loop = Loop(ud.Snapshot(photos(), AOS))
+    look = [list(loop.loader) for _ in range(2)]
+    with pytest.warns(UserWarning, match=r"Snapshot shows the same epoch .* set_epoch\(t\)"):
+        assert equal(list(loop.loader), look[0])
+    altered(loop, 0)
+    for _ in range(3):
+        list(loop.loader)  # for metrics
+
+
 def test_epochs_go_forward_and_0_begins_again() -> None:
     loop = Loop(ud.Snapshot(photos(), AOS))
     first = [list(loop.epoch(t)) for t in range(3)]

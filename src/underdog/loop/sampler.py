@@ -23,6 +23,9 @@ __all__ = ["BalancedSampler", "fingerprint", "share"]
 
 Indices = npt.NDArray[np.int64]
 
+#: Whole iterations that are taken for a look at the data where no epoch was ever announced.
+LOOKS = 2
+
 #: Indices turned into Python numbers at a time.
 CHUNK = 65536
 
@@ -55,6 +58,16 @@ def check_world(state: Mapping[str, Any], world: int) -> None:
             f"the state is from within an epoch of {state['world']} ranks, and there are {world} now: "
             "resume with as many, or from the end of an epoch"
         )
+
+
+def warn_unannounced(what: object) -> None:
+    """Of what shows the same epoch in every iteration because none was ever announced."""
+    warnings.warn(
+        f"a {type(what).__name__} shows the same epoch in every iteration: call its set_epoch(t) before every training epoch "
+        "t = 0, 1, ...",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 class BalancedSampler(Sampler[int]):
@@ -124,13 +137,8 @@ class BalancedSampler(Sampler[int]):
         return rng("balanced-shuffle", epoch).permutation(shown)
 
     def __iter__(self) -> Iterator[int]:
-        if self._unannounced == 2:  # to look at the data before training takes one or two
-            warnings.warn(
-                "a BalancedSampler shows the same epoch in every iteration: call its set_epoch(t) before every training "
-                "epoch t = 0, 1, ...",
-                UserWarning,
-                stacklevel=2,
-            )
+        if self._unannounced == LOOKS:
+            warn_unannounced(self)
         self._seen = self._resume
         mine = share(self.order(self.epoch), self.rank, self.world)
         for at in range(self._seen, len(mine), CHUNK):

@@ -22,7 +22,7 @@ from underdog.loop.labels import find_labels, label_of
 from underdog.loop.loader import EpochSampler, SnapshotLoader
 from underdog.loop.losses import LossLike, class_numbers
 from underdog.loop.rows import RowsOf, as_written, change_of, differing
-from underdog.loop.sampler import check_world, fingerprint, share
+from underdog.loop.sampler import LOOKS, check_world, fingerprint, share, warn_unannounced
 from underdog.loop.script import FEW, Objective, Script
 from underdog.loop.units import Channels, Units
 from underdog.ranks import Ranks
@@ -68,6 +68,9 @@ class Snapshot:
         InputError: labels that cannot be found, an iterable data set, a rank outside [0, world); a data set that augments at
             random, images outside [low, high] or of several sizes, where they are read: up to 64 here, and those of rare
             classes when they are altered.
+
+    Warns:
+        UserWarning: when a third iteration begins and no epoch was ever announced.
 
     *Source*: Algorithm 1 of the paper, by way of ``Epoch`` and the resamplers.
     *Deviation*: as ``aos``; altered images are kept as signs, in two bits a value, which travel to the workers with the index
@@ -116,7 +119,7 @@ class Snapshot:
         self.script: Script | None = None
         self._due: int | None = None  # the epoch announced last
         self._begun: int | None = None  # the epoch that ``current`` is
-        self._resume, self.announcements = 0, 0
+        self._resume, self._looks, self.announcements = 0, 0, 0
         self._anew = False  # whether epochs may begin in the middle without a state
         self.fresh = False  # whether an epoch was announced that nothing was trained on
 
@@ -293,6 +296,8 @@ class Snapshot:
 
     def walk(self, whole: bool = False) -> Iterator[Shown]:
         """This rank's examples in the order of ``Epoch.batches``, or those of all ranks for a loader that divides them."""
+        if not self.announcements and self._looks == LOOKS:
+            warn_unannounced(self)
         t = self._begin()
         # A look before the interrupted epoch is announced again shows it whole.
         epoch, begin = self.current, 0 if self._due is None else self._resume
@@ -302,6 +307,7 @@ class Snapshot:
             altered = epoch.altered if row != origin else None
             change = None if altered is None else change_of(altered, int(row) - epoch.originals)
             yield Shown(int(position), int(origin), t, change)
+        self._looks += 1
         if self._due is not None:
             self._resume = 0
 
