@@ -239,6 +239,23 @@ def test_a_change_of_what_is_trained_or_how_is_recorded_anew(split: ud.Split, mo
     assert recorder.recordings == 4
 
 
+def test_tensors_that_were_replaced_are_not_trained_where_they_were(
+    split: ud.Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = capturing(monkeypatch, Again())
+    training = ud.Training(learner(3).model, METHODS["ros"], split, ud.Hyperparameters(epochs=9, batch=16))
+    training.advance(), training.advance()
+    assert recorder.recordings == 1
+    moments, plain = training.learner.optimizer_state()
+    training.learner.load_optimizer({k: v.clone() for k, v in moments.items()}, plain)
+    training.advance()
+    assert recorder.recordings == 2
+    conv = training.learner.model[0]
+    conv.weight.data = conv.weight.data.clone(memory_format=torch.preserve_format)
+    training.advance()
+    assert recorder.recordings == 3
+
+
 def test_more_altered_rows_than_there_was_room_for_are_recorded_anew(
     split: ud.Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
