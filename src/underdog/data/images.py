@@ -18,8 +18,8 @@ from underdog.errors import InputError
 
 __all__ = ["ImageSet", "sent", "to_unit"]
 
-#: Images whose pixels are hashed at a time, at most.
-CHUNK = 1024
+#: Images whose pixels are hashed at a time, and their bytes, at most.
+CHUNK, BYTES = 1024, 2**22
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class ImageSet:
             self.labels.numpy().tobytes(),
         ):
             digest.update(part)
-        for pixels in in_parts(self.images, at_a_time(self.images, CHUNK, 2**24)) if len(self) else ():
+        for pixels in in_parts(self.images, at_a_time(self.images, CHUNK, BYTES)) if len(self) else ():
             digest.update(pixels.contiguous().numpy().data)
         if self.groups is not None:
             digest.update("\0".join(self.groups.tolist()).encode())
