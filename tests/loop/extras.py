@@ -10,9 +10,10 @@ import pytest
 
 
 def needs(*modules: str) -> Any:
-    """The last of these modules; where one is not installed, what follows is skipped, or fails with UNDERDOG_EXTRAS=all."""
+    """The last of these modules, if any; where one is not installed, what follows is skipped, or fails with UNDERDOG_EXTRAS=all."""
     required = os.environ.get("UNDERDOG_EXTRAS") == "all"
-    return [importlib.import_module(name) if required else pytest.importorskip(name) for name in modules][-1]
+    found = [importlib.import_module(name) if required else pytest.importorskip(name) for name in modules]
+    return found[-1] if found else None
 
 
 #: What Lightning advises on small data, and what it has not yet followed of torch.

@@ -28,6 +28,7 @@ class RandomSign:
 
     *Source*: underdog's own control; the paper has none.
 
+    >>> import torch
     >>> x = torch.full((1, 1, 1, 4), 0.5)
     >>> sorted(set(RandomSign(0.25)(None, x, torch.tensor([0]), np.random.default_rng(0)).flatten().tolist()))
     [0.25, 0.75]
