@@ -112,7 +112,7 @@ def alone(data: str, precision: str) -> float:
 
 def grid(precision: str) -> float:
     """Microseconds of processor time an image of two workers with a run each, from their start to their results."""
-    data, epochs = source(100), 3
+    data, epochs = source(100), 12
     spec = RunSpec("random", "ros", minority=("0",), epochs=epochs, lr=1e-4, precision=precision)
     with tempfile.TemporaryDirectory() as name:
         jobs = [Job(f"run {k}", "data", replace(spec, seed=k), Path(name, "grid")) for k in range(2)]

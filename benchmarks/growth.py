@@ -29,18 +29,21 @@ import numpy as np
 import torch
 from measure import arguments, environment
 from torch import nn
+from tqdm import tqdm
 
 from underdog import FGSM, SMOTE, Epoch, ImageSet, Learner, Perturb, RandomOverSampler, RandomStreams
 from underdog.bench.memory import reset_peak, resident
 from underdog.bench.report import environment_line
 
 SHAPE, BATCH, EPS, TAU, MB = (3, 32, 32), 128, 8 / 255, 0.5, 1e6
+#: What a picture shows at least, of seconds and megabytes.
+FLOOR = (1e-4, 0.01)
 #: Seconds and megabytes by phase; "shown" is the examples of an epoch.
 Found = dict[str, tuple[float, float]]
 PHASES = ("start", "refresh", "epoch")
 #: What is varied, its values, and what the other two are then.
 IMAGES, CLASSES, RHO = (10**3, 10**4, 10**5, 10**6), (10, 100, 1000), (2, 10, 100, 1000)
-SMOTED = (10**3, 3 * 10**3, 10**4, 3 * 10**4)
+SMOTED = (10**3, 10**4, 10**5, 3 * 10**5)
 
 
 @dataclass(frozen=True)
@@ -100,17 +103,18 @@ def exhaust(batches: Iterable[object]) -> None:
         pass
 
 
-def alone(point: Point) -> Found:
-    """``measure`` in a process of its own, whose allocator gives large blocks back when they are freed."""
-    settings = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
+def alone(point: Point, **settings: str) -> Found:
+    """``measure`` in a process of its own, with these settings of the environment."""
+    settings |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--point", json.dumps([point.images, point.classes, point.rho, point.smote])]
     done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, check=True)
     return {name: (float(s), float(mb)) for name, (s, mb) in json.loads(done.stdout).items()}
 
 
 def medians(point: Point, repeats: int) -> Found:
-    runs = [alone(point) for _ in range(repeats)]
-    return {name: (median(r[name][0] for r in runs), median(r[name][1] for r in runs)) for name in runs[0]}
+    """Time with the usual allocator, memory with one that gives large blocks back when they are freed."""
+    runs = [(alone(point), alone(point, MALLOC_MMAP_THRESHOLD_="131072")) for _ in range(repeats)]
+    return {name: (median(a[name][0] for a, _ in runs), median(b[name][1] for _, b in runs)) for name in runs[0][0]}
 
 
 def points() -> dict[str, list[Point]]:
@@ -155,7 +159,7 @@ def plot(results: dict[str, tuple[list[Point], list[Found]]], file: Path) -> Non
         for row, unit in enumerate(("processor time, s", "peak memory beyond the images, MB")):
             ax = axes[row][column]
             for phase_name, marker in zip(PHASES, "osD", strict=True):
-                x, y = [getattr(p, name) for p in own], [max(f[phase_name][row], 1e-4) for f in found]
+                x, y = [getattr(p, name) for p in own], [max(f[phase_name][row], FLOOR[row]) for f in found]
                 ax.loglog(x, y, marker=marker, label=phase_name)
             if name == "images":
                 own_smote, found_smote = results["images, SMOTE"]
@@ -184,7 +188,7 @@ def main() -> None:
         return
     results = {}
     for name, own in points().items():
-        results[name] = own, [medians(p, 1 if p.images >= 10**6 else options.pairs) for p in own]
+        results[name] = own, [medians(p, 1 if p.images >= 10**6 else options.pairs) for p in tqdm(own, desc=name)]
     machine = environment()
     print(environment_line(machine), f"n {options.pairs} (1 of a million images)", sep=", ")
     for name, (own, found) in results.items():
