@@ -234,7 +234,9 @@ class CapturedLearner(Learner):
             raise UnfitError(f"the state of the optimiser {name} is not on the device: make it with fused=True")
         hooks = [optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks]
         hooks += [
-            own for m in self.model.modules() for own in (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks)
+            own
+            for m in self.model.modules()
+            for own in (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks, m._backward_pre_hooks)
         ]
         if any(hooks) or any(p._backward_hooks for p in self.model.parameters()):
             raise UnfitError("hooks of the network or the optimiser would not run")

@@ -115,7 +115,7 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
     """
     ranks, device = learner.ranks, learner.device
     most = EVALUATION_VALUES if device.type == "cuda" else EVALUATION_BATCH
-    size = at_a_time(images.images, most, EVALUATION_VALUES)
+    size = min(at_a_time(images.images, most, EVALUATION_VALUES), len(images))
     parts = -(-len(images) // size)
     # In one piece: small answers, made one by one, would settle in the gaps that large batches leave, into which the next
     # batch then does not fit, so that memory would grow with every batch.

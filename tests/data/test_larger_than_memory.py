@@ -242,10 +242,10 @@ import json, resource, sys
 from pathlib import Path
 import torch, underdog as ud
 from underdog.cli import commands, main
-from underdog.data.memory import _field
+from underdog.data.memory import field
 import underdog.run.execute, torch.distributed, sklearn.metrics, sklearn.neighbors
 def status(name):
-    return 1024 * _field(Path("/proc/self/status").read_text(), name)
+    return 1024 * field(Path("/proc/self/status").read_text(), name)
 photos, cache, out, room = sys.argv[1:]
 torch.optim.Adam(torch.nn.Conv2d(1, 1, 1).parameters())  # imports a lot
 resource.setrlimit(resource.RLIMIT_DATA, (status("VmData") + int(room),) * 2)

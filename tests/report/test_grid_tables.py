@@ -17,7 +17,9 @@ from underdog.errors import InputError
 from underdog.metrics import Metrics
 from underdog.report import write_tables
 from underdog.report.collect import collect, run_of, tuning_runs
-from underdog.report.grid_runs import AT_AOS, Grid, arrange, reported
+from underdog.report.grid_arrange import arrange
+from underdog.report.grid_data import reported
+from underdog.report.grid_runs import AT_AOS, Grid
 from underdog.report.published import F1, published
 
 PAPER = ("baseline", "rus", "ros", "smote", "aos")

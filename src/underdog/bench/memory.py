@@ -21,6 +21,7 @@ from underdog.bench.setting import CPU, EPS, RHO, SHAPES, TAU, Setting, imbalanc
 from underdog.bench.timing import Comparison, measured
 from underdog.bench.training import bare_loop, training_of
 from underdog.data.images import ImageSet
+from underdog.data.memory import field
 from underdog.resample.aos import aos
 from underdog.resample.random import RandomOverSampler
 from underdog.resample.smote import SMOTE
@@ -58,10 +59,9 @@ CASES: dict[str, Callable[[ImageSet, torch.device], object]] = {
 }
 
 
-def resident(field: str) -> int:
+def resident(name: str) -> int:
     """Bytes of this process: VmRSS now, VmHWM at most since ``reset_peak``; Linux only."""
-    line = next(s for s in Path("/proc/self/status").read_text().splitlines() if s.startswith(field))
-    return int(line.split()[1]) * 1024
+    return 1024 * field(Path("/proc/self/status").read_text(encoding="utf-8"), name)
 
 
 def reset_peak() -> None:

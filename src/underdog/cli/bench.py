@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +58,7 @@ def bench(options: argparse.Namespace) -> None:
     from underdog.bench.setting import Setting, environment, sizes_for  # noqa: PLC0415
     from underdog.cli.commands import device, say, writable  # noqa: PLC0415
     from underdog.cli.progress import bar  # noqa: PLC0415
+    from underdog.run.files import write_json  # noqa: PLC0415
 
     check_positive("pairs", options.pairs, whole=True)
     check_positive("threads", options.threads, whole=True)
@@ -77,4 +77,4 @@ def bench(options: argparse.Namespace) -> None:
     report = Report.of(setting, figures)
     say(report.markdown())
     if options.json:
-        options.json.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+        write_json(options.json, report.to_json())

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-__all__ = ["available_memory", "gigabytes", "image_memory"]
+__all__ = ["available_memory", "field", "gigabytes", "image_memory"]
 
 #: Decoded images may take one part in so many of what is available: a source has them once, the parts of an experiment
 #: once more, and the network needs memory too.
@@ -44,14 +44,18 @@ def _text(file: Path) -> str:
         return ""
 
 
-def _field(text: str, name: str) -> int:
-    """The number beside a name, 0 where there is none."""
-    fields = (line.replace(":", " ").split() for line in text.splitlines())
-    return next((int(f[1]) for f in fields if f[:1] == [name]), 0)
+def field(text: str, name: str) -> int:
+    """The number beside a name in a file of /proc, 0 where there is none.
+
+    >>> field("VmHWM:      912 kB", "VmHWM")
+    912
+    """
+    lines = (line.replace(":", " ").split() for line in text.splitlines())
+    return next((int(line[1]) for line in lines if line[:1] == [name]), 0)
 
 
 def _free(root: Path) -> Iterator[int]:
-    if kilobytes := _field(_text(root / "proc/meminfo"), "MemAvailable"):
+    if kilobytes := field(_text(root / "proc/meminfo"), "MemAvailable"):
         yield 1024 * kilobytes
 
 
@@ -68,7 +72,7 @@ def _in_groups(root: Path) -> Iterator[int]:
         group = PurePosixPath(inside.lstrip("/"))
         for folder in (top / group, *(top / p for p in group.parents)):
             if (most := _text(folder / limit).strip()).isdigit():
-                yield int(most) - _field(_text(folder / "memory.stat"), used)
+                yield int(most) - field(_text(folder / "memory.stat"), used)
 
 
 def _in_limits(root: Path) -> Iterator[int]:
@@ -81,4 +85,4 @@ def _in_limits(root: Path) -> Iterator[int]:
     for limit, used in ((resource.RLIMIT_DATA, "VmData"), (resource.RLIMIT_AS, "VmSize")):
         most, _ = resource.getrlimit(limit)
         if most != resource.RLIM_INFINITY:
-            yield most - 1024 * _field(status, used)
+            yield most - 1024 * field(status, used)

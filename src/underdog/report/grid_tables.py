@@ -8,7 +8,9 @@ from pathlib import Path
 
 from underdog.errors import InputError
 from underdog.report.collect import Aside, collect, tuning_runs
+from underdog.report.grid_arrange import arrange
 from underdog.report.grid_counts import UPDATES, ZERO_RECALL, cost_sheet, wins_sheet
+from underdog.report.grid_data import dataset_names, of_these_data, reported
 from underdog.report.grid_differences import (
     OverSets,
     difference_sheets,
@@ -18,7 +20,7 @@ from underdog.report.grid_differences import (
 from underdog.report.grid_eps import eps_sheet
 from underdog.report.grid_formats import csv_text, latex_table, markdown, markdown_table
 from underdog.report.grid_pictures import Picture, pictures
-from underdog.report.grid_runs import SELECTIONS, Grid, arrange, dataset_names, of_these_data, reported
+from underdog.report.grid_runs import SELECTIONS, Grid
 from underdog.report.grid_sheets import MEASURES, Setup, Sheet, score_sheet
 from underdog.report.grid_variants import variant_sheet
 from underdog.report.grid_verdict import paragraph
