@@ -15,9 +15,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTR
 demo: .venv/ready
 	$(BIN)/underdog demo -o report.html
 
-# Two processes of one thread each use two cores better than one process of two threads. Ray comes alone and last: in a
-# process that has used it, threads of its own are left, and a later fork, or a second cluster, may wait for one of
-# them for ever.
+# Two processes of one thread each use two cores better than one process of two threads. Ray comes alone, and each cluster in a
+# process of its own: a second one in the same process has been seen to wait for ever.
 test: .venv/ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --ignore $(RAY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(RAY) -k 'not cluster_of_our_own'
