@@ -4,7 +4,7 @@ Images of 3x32x32 in K classes of which half are rare, by a factor rho. Each poi
 makes the set, then takes processor time and the peak of memory beyond what was resident before of
 
 - start: balancing by random oversampling (and, where asked for, by SMOTE, whose search for neighbours compares each rare
-  image with all others of its class);
+  image with all others of its class, or with 4,096 of them);
 - refresh: choosing, attacking and storing altered images, with a network of one linear layer, since a real one's gradients
   are linear in the images by themselves;
 - epoch: all batches of 128, in float32, as the network would get them.
@@ -43,7 +43,7 @@ Found = dict[str, tuple[float, float]]
 PHASES = ("start", "refresh", "epoch")
 #: What is varied, its values, and what the other two are then.
 IMAGES, CLASSES, RHO = (10**3, 10**4, 10**5, 10**6), (10, 100, 1000), (2, 10, 100, 1000)
-SMOTED = (10**3, 10**4, 10**5, 3 * 10**5)
+SMOTED = (10**3, 10**4, 10**5, 3 * 10**5, 10**6)
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,17 @@ def test_normalised_data_move_as_their_pixels_do() -> None:
         assert (back - p).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_normalize_gives_images_in_the_type_they_come_in(kind: torch.dtype) -> None:
+    x = torch.rand(2, 3, 4, 4).to(kind)
+    seen = ud.Normalize(MEAN, STD)(x)
+    assert seen.dtype is kind
+    exact = (x.double() - MEAN.double().view(-1, 1, 1)) / STD.double().view(-1, 1, 1)
+    assert torch.allclose(seen.double(), exact, rtol=2 * torch.finfo(kind).eps, atol=1e-6)
+    net = nn.Conv2d(3, 2, 3).to(kind)
+    assert nn.Sequential(ud.Normalize(MEAN, STD), net)(x).dtype is kind
+
+
 def test_a_normalising_layer_follows_its_images_to_any_device() -> None:
     x = torch.rand(2, 3, 12, 12, device="meta")  # stands for a GPU: nothing on the CPU may be combined with it
     assert nn.Sequential(ud.Normalize(MEAN, STD), network().to("meta"))(x).device.type == "meta"

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import underdog as ud
+from underdog.resample import smote
 
 counts = st.lists(st.integers(1, 30), min_size=2, max_size=6).map(tuple)
 
@@ -185,6 +186,45 @@ def test_every_smote_image_lies_between_an_image_and_a_near_one_of_its_class(cou
         high = np.where(d == 0, 1, ends.max(0)).min(1)
         still = (np.abs(image - a) <= 0.5) | (d != 0)
         assert (still.all(1) & (np.maximum(low, 0) <= np.minimum(high, 1))).any()
+
+
+def nearest(images: np.ndarray, among: np.ndarray, k: int) -> list[set[int]]:
+    """The distances of each image's k nearest others among some rows, by the definition."""
+    distance = ((images[:, None].astype(float) - images[among][None]) ** 2).sum(2)
+    distance[np.arange(len(images))[:, None] == among[None]] = np.inf
+    return [set(row) for row in np.sort(distance, axis=1)[:, :k].tolist()]
+
+
+@pytest.mark.parametrize("m", [7, 40, 41, 90])
+@pytest.mark.parametrize("duplicates", [False, True])
+def test_neighbours_are_the_nearest_others_among_at_most_so_many(
+    m: int, duplicates: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smote, "AMONG", 40)
+    monkeypatch.setattr(smote, "ASKED", 16)  # the search goes through parts of uneven size
+    images = np.random.default_rng(0).integers(0, 256, (m, 9), dtype=np.uint8)
+    if duplicates:
+        images[3] = images[5]
+    k = 4
+    near = smote.neighbours(images, k, np.random.default_rng(1))
+    among = np.arange(m)
+    if m > 40:
+        among = np.sort(np.random.default_rng(1).choice(m, size=40, replace=False))
+    assert near.shape == (m, k)
+    assert set(near.ravel()) <= set(among)
+    assert (near != np.arange(m)[:, None]).all()
+    assert all(len(set(row)) == k for row in near.tolist())
+    found = ((images[:, None].astype(float) - images[near]) ** 2).sum(2)
+    assert [set(row) for row in found.tolist()] == nearest(images, among, k)
+
+
+def test_smote_searches_all_of_a_class_unless_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = labelled((60, 20))
+    whole = start(ud.SMOTE(), images).synthetic
+    monkeypatch.setattr(smote, "AMONG", 20)
+    assert torch.equal(start(ud.SMOTE(), images).synthetic, whole)
+    monkeypatch.setattr(smote, "AMONG", 19)
+    assert not torch.equal(start(ud.SMOTE(), images).synthetic, whole)
 
 
 def test_smote_images_are_distributed_as_imbalanced_learns() -> None:

@@ -112,14 +112,16 @@ class Items:
 
     def image(self, item: Any) -> Tensor:
         """(C, H, W) of an item, as the network would see it unaltered."""
-        if isinstance(item, Mapping):
-            return _tensor(item[self._key(item)])
         if isinstance(item, tuple | list) and item:
             return _tensor(item[0])
+        if isinstance(item, Mapping):
+            return _tensor(item[self._key(item)])
         raise InputError(f"items must be tuples (image, label, ...) or dictionaries, not {type(item).__name__}")
 
     def with_image(self, item: Any, image: Any) -> Any:
         """The same item with another image."""
+        if type(item) is tuple:
+            return (image, *item[1:])
         if isinstance(item, Mapping):
             return {**item, self._key(item): image}
         if hasattr(item, "_replace"):
@@ -163,8 +165,10 @@ class ShownItems(Dataset[Any]):
     def _altered(self, x: Tensor, change: Signs | Pixels | None) -> Tensor:
         units = self.items.units
         if isinstance(change, Signs):
-            signs = torch.from_numpy(SIGNS.take(change.packed).view(np.int8)[: x.numel()])
-            return units.move(x[None], signs.view(1, *x.shape), change.eps, change.clip)[0]
+            signs = torch.from_numpy(SIGNS.take(change.packed).view(np.int8)[: x.numel()]).view(x.shape)
+            if units.plain:  # without the views that channels need, which cost a small image as much as its move
+                return units.move(x, signs, change.eps, change.clip)
+            return units.move(x[None], signs[None], change.eps, change.clip)[0]
         if isinstance(change, Pixels):
             return units.to_input(torch.from_numpy(change.values)[None])[0].to(x.dtype)
         return x

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -80,7 +80,8 @@ def _bare(modules: Iterable[nn.Module]) -> Iterator[None]:
     Of its own, it would send buffers to the other ranks, which may have no image to alter just now, and
     wait for gradients that never come.
     """
-    found = [m for m in modules if isinstance(m, DistributedDataParallel) and "forward" not in m.__dict__]
+    together = distributed.is_available() and distributed.is_initialized()  # without a group there is none
+    found = [m for m in modules if together and isinstance(m, DistributedDataParallel) and "forward" not in m.__dict__]
     for m in found:
         m.__dict__["forward"] = m.module.__call__
     try:
@@ -180,7 +181,7 @@ class Script:
             untouched(self.model, device, *own) as modules,
             _bare(modules),
             _eagerly(),
-            torch.inference_mode(False),
+            torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext(),
         ):
             yield
 

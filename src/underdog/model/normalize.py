@@ -37,8 +37,9 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.as_tensor(std).float().view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        # Wherever the images are: put before a network by hand, this layer was not moved with it.
-        return (x - self.mean.to(x.device)) / self.std.to(x.device)
+        # Wherever the images are, and in their type: put before a network by hand, this layer was not moved with it.
+        seen = (x - self.mean.to(x.device)) / self.std.to(x.device)
+        return seen.to(x.dtype) if x.is_floating_point() else seen
 
 
 def normalized(network: nn.Module, images: Pixels) -> nn.Sequential:

@@ -22,8 +22,27 @@ __all__ = ["SMOTE"]
 
 #: Synthetic images are computed this many at a time, to keep the floating-point copies small.
 CHUNK = 128
-#: Bytes a value, at most, while neighbours are sought: the byte itself and copies in float64.
+#: Neighbours are sought among this many images of a class at most, so that the search does not grow with its square.
+AMONG = 4096
+#: Neighbours are sought for this many images at a time.
+ASKED = 1024
+#: Bytes a value of the images that take part in the search: the byte itself and a copy in float64, or two.
 FLOATS = 1 + 2 * 8
+
+
+def neighbours(images: npt.NDArray[np.uint8], k: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """(m, k): the row numbers of each image's k nearest others of ``images`` (m, D), or of ``AMONG`` random ones of them."""
+    from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415  (slow to import, and only needed here)
+
+    m = len(images)
+    among = np.arange(m) if m <= AMONG else np.sort(rng.choice(m, size=AMONG, replace=False))
+    search = NearestNeighbors(n_neighbors=k + 1).fit(images[among])
+    parts = [images[at : at + ASKED] for at in range(0, m, ASKED)]
+    near = among[np.concatenate([search.kneighbors(part, return_distance=False) for part in parts])]
+    # An image finds itself first, where it is among them; one that is not has a neighbour too many.
+    itself = near == np.arange(m)[:, None]
+    left_out = np.where(itself.any(axis=1), itself.argmax(axis=1), k)
+    return near[np.arange(k + 1) != left_out[:, None]].reshape(m, k)
 
 
 def interpolate(images: npt.NDArray[np.uint8], k: int, out: npt.NDArray[np.uint8], rng: np.random.Generator) -> None:
@@ -31,10 +50,7 @@ def interpolate(images: npt.NDArray[np.uint8], k: int, out: npt.NDArray[np.uint8
 
     x' = round(a + u (b - a)) with u uniform in [0, 1).
     """
-    from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415  (slow to import, and only needed here)
-
-    near = NearestNeighbors(n_neighbors=k + 1).fit(images).kneighbors(images, return_distance=False)[:, 1:]
-    n = len(out)
+    near, n = neighbours(images, k, rng), len(out)
     choice, u = rng.integers(0, near.size, size=n), rng.uniform(size=n)
     parent, other = choice // k, near[choice // k, choice % k]
     for at in range(0, n, CHUNK):
@@ -61,7 +77,9 @@ class SMOTE(NoResampling):
             does not fit into memory.
 
     *Source*: Chawla et al. 2002, as implemented with defaults by imbalanced-learn, which the paper uses.
-    *Deviation*: imbalanced-learn refuses classes with k images or fewer; only new images are computed.
+    *Deviation*: imbalanced-learn refuses classes with k images or fewer; only new images are computed. In a class of
+    more than 4,096 images that has to grow, neighbours are sought among a random 4,096 of them, so that the time is in
+    proportion to the images; smaller classes have their exact neighbours.
 
     >>> from underdog import ImageSet
     >>> few = ImageSet(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 1, 1]), ("a", "b"))
@@ -102,7 +120,8 @@ def _check_room(epoch: Epoch, missing: Mapping[int, int]) -> None:
     if not isinstance(epoch.images, PixelFile) or (available := available_memory()) is None:
         return
     largest = max(epoch.shown[c] for c in missing)
-    needed = (sum(missing.values()) + FLOATS * largest) * math.prod(epoch.images.image)
+    sought = min(largest, AMONG) + min(largest, ASKED)
+    needed = (sum(missing.values()) + largest + FLOATS * sought) * math.prod(epoch.images.image)
     if needed > available:
         raise InputError(
             f"SMOTE holds its {sum(missing.values()):,} new images in memory, and looks for the neighbours of {largest:,} images "
