@@ -70,8 +70,8 @@ class CudaGraphs:
     def eagerly(self, work: Work) -> None:
         """Do work on the stream of the recordings, where handles and workspaces are then made.
 
-        What cannot be recorded is found here by torch's warnings: within a recording it would be an error that leaves torch's random state and
-        allocator broken.
+        What cannot be recorded is found here by torch's warnings: within a recording it would be an error that leaves
+        torch's random state and allocator broken.
         """
         current, mode = torch.cuda.current_stream(self._device), torch.cuda.get_sync_debug_mode()
         self._stream.wait_stream(current)

@@ -460,9 +460,17 @@ def test_a_training_without_a_gpu_records_nothing(split: ud.Split) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "altered", "size"),
-    [((3, 32, 32), 800, 640), ((3, 32, 32), 100, 128), ((1, 28, 28), 800, 832), ((3, 240, 240), 800, 64)],
+    [
+        ((3, 32, 32), 800, 448),  # two, and not one of 640 and a rest that is padded to as many
+        ((3, 32, 32), 640, 640),
+        ((3, 32, 32), 100, 128),
+        ((1, 28, 28), 800, 832),
+        ((3, 240, 240), 800, 64),
+    ],
 )
-def test_chunks_of_a_refresh_on_a_gpu_are_large_and_whole(shape: tuple[int, ...], altered: int, size: int) -> None:
+def test_chunks_of_a_refresh_on_a_gpu_are_large_alike_and_whole(
+    shape: tuple[int, ...], altered: int, size: int
+) -> None:
     images = SimpleNamespace(device=torch.device("cuda"), shape=(0, *shape))
     assert chunk_size(images, altered) == size  # type: ignore[arg-type]
 
@@ -472,6 +480,11 @@ def test_several_workers_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     options = Namespace(workers=4, threads=1, engine="local", device="cuda")
     assert _devices(options) == ["cuda:0"] * 4
+
+
+def weights(training: ud.Training) -> torch.Tensor:
+    """All that is trained, as one vector of its own."""
+    return torch.cat([p.detach().flatten() for p in training.learner.model.parameters()])
 
 
 @pytest.fixture
@@ -493,14 +506,16 @@ def test_on_a_gpu_a_graph_trains_as_eager_updates_do(split: ud.Split, name: str,
         training = ud.Training(
             learner(3).model, METHODS[name], split, hyper, device="cuda", precision=precision, capture=capture
         )
+        begun = weights(training)
         while not training.finished:
             training.advance()
         assert training.learner.notes == ()
-        found.append((torch.cat([v.flatten().float() for v in training.learner.weights().values()]), training))
+        found.append((weights(training), training))
     (eager, _), (captured, training) = found
     assert training.learner._recording is not None
     assert [r.images for r in found[0][1].records] == [r.images for r in training.records]
-    assert (eager - captured).norm() < 0.05 * eager.norm()
+    # Of the way that the weights have gone: buffers, such as counts of batches, would outweigh them.
+    assert (eager - captured).norm() < 0.25 * (eager - begun).norm()
 
 
 @CUDA
