@@ -1,7 +1,7 @@
 """Steps towards faster training on a CPU, each with and without: what was predicted is in docs/performance.md.
 
-Epochs of a bare loop with Table 1's network, batches of 128, one thread: the memory format, the precision, the optimiser,
-``torch.compile``; then how memory is allocated, in processes of their own, for the bare loop and for a grid of two workers, whose
+Epochs of a bare loop with Table 1's network, batches of 128, one thread: the memory format, the precision, ``torch.compile``;
+then how memory is allocated, in processes of their own, for the bare loop and for a grid of two workers, whose
 processor time is that of all their runs. ``--profile`` says where a step's time goes instead. Linux only.
 """
 

@@ -2,11 +2,12 @@
 
 Random images of CIFAR-10's and MNIST's shapes, the paper's network and batches. ``--parts`` chooses what is measured:
 
-steps       float32, then bfloat16, channels_last, fused Adam, underdog's eager updates, updates captured as a CUDA graph
+steps       images on the GPU, then bfloat16, channels_last, fused Adam, underdog's eager updates, updates captured as a CUDA
+            graph; an epoch that records one anew
 evaluate    5,000 images in large batches against batches of 512
 refresh     the signs of 800 images in large chunks against chunks of 64
 interleave  k runs at once on one GPU: as k streams of one process, and as k processes
-grid        the CIFAR-10 or MNIST part of ``underdog grid paper``, eps given, ``--workers`` runs at once
+grid        a data set's part of ``underdog grid paper``, eps given, ``--workers`` runs at once; scaled to all runs by their images
 same        ten seeds of digits each by eager float32 and by captured bfloat16: the paired difference of test macro-F1
 """
 
@@ -51,15 +52,19 @@ from underdog import (
     prepare,
 )
 from underdog.bench.timing import seconds
+from underdog.captured import CapturedLearner
+from underdog.data.images import sent, to_unit
 from underdog.data.pixels import Pixels
 from underdog.data.sources import Source
 from underdog.run.engine import Job
+from underdog.run.estimate import Estimate
 from underdog.run.grid import entries
 from underdog.run.grid_file import read_grid
 from underdog.run.local import LocalEngine
 from underdog.train import Training
 
 BATCH, UPDATES = 128, 60
+RECORDING = "an epoch that records an update, against one that only replays"
 PARTS = ("steps", "evaluate", "refresh", "interleave", "grid", "same")
 
 
@@ -80,7 +85,11 @@ class Data:
         return 3.4e6 * self.shape[1] * self.shape[2] / 32**2
 
 
-DATA = {"cifar10": Data((3, 32, 32), 115.7e6), "mnist": Data((1, 28, 28), 83.8e6)}
+DATA = {
+    "cifar10": Data((3, 32, 32), 115.7e6),
+    "mnist": Data((1, 28, 28), 83.8e6),
+    "intel": Data((3, 150, 150), 3044.2e6),
+}
 
 
 def wait(device: str) -> None:
@@ -137,23 +146,28 @@ def updates(training: Training) -> Work:
     return epoch
 
 
-def bare(data: Data, device: str, precision: torch.dtype, channels_last: bool, fused: bool) -> Work:
-    """The same updates in plain PyTorch."""
-    like = training(data, device, capture=False)
+def bare(
+    data: Data, device: str, precision: torch.dtype, channels_last: bool, fused: bool, resident: bool = True
+) -> Work:
+    """The same updates in plain PyTorch; images that are not resident are float32 on the host, which sends each batch."""
+    like, on = training(data, device, capture=False), torch.device(device)
     kind = torch.channels_last if channels_last else torch.contiguous_format
     model = copy.deepcopy(like.learner.model).to(memory_format=kind)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=fused or None)
-    images, labels, stream = like.first.images[:], torch.from_numpy(like.first.labels).to(device), RandomStreams(0)
-    t = iter(range(10**9))
+    where = on if resident else torch.device("cpu")
+    images, labels = like.first.images[:].to(where), torch.from_numpy(like.first.labels).to(where)
+    images = images if resident else to_unit(images)
+    stream, t = RandomStreams(0), iter(range(10**9))
 
     def epoch() -> None:
-        order = torch.from_numpy(stream("shuffle", next(t)).permutation(len(images))).to(device)
+        order = torch.from_numpy(stream("shuffle", next(t)).permutation(len(images))).to(where)
         for rows in torch.split(order, BATCH):
-            x = images[rows].to(torch.float32).div_(255).contiguous(memory_format=kind)
+            x, y = sent(images[rows], on), sent(labels[rows], on)
+            x = (x.to(torch.float32).div_(255) if resident else x).contiguous(memory_format=kind)
             with torch.autocast(device, precision, enabled=precision != torch.float32):
                 logits = model(x)
             optimizer.zero_grad(set_to_none=True)
-            functional.cross_entropy(logits.float(), labels[rows]).backward()  # type: ignore[no-untyped-call]
+            functional.cross_entropy(logits.float(), y).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         wait(device)
 
@@ -164,7 +178,8 @@ def steps(name: str, device: str, pairs: int) -> list[Comparison]:
     """Each step against the one before."""
     data, bf16 = DATA[name], torch.bfloat16
     ways: list[tuple[str, Callable[[], Work]]] = [
-        ("float32, contiguous, Adam", lambda: bare(data, device, torch.float32, False, False)),
+        ("images sent from the host", lambda: bare(data, device, torch.float32, False, False, resident=False)),
+        ("images on the GPU", lambda: bare(data, device, torch.float32, False, False)),
         ("bfloat16", lambda: bare(data, device, bf16, False, False)),
         ("channels_last", lambda: bare(data, device, bf16, True, False)),
         ("fused Adam", lambda: bare(data, device, bf16, True, True)),
@@ -177,7 +192,22 @@ def steps(name: str, device: str, pairs: int) -> list[Comparison]:
     captured = updates(training(data, device))
     eager = updates(training(data, device, capture=False))
     rows.append(against(f"{name}: float32 captured, against eager", captured, eager, BATCH * UPDATES + 60, pairs))
-    return rows
+    return [*rows, recording(name, device, pairs)]
+
+
+def recording(name: str, device: str, pairs: int) -> Comparison:
+    """An epoch whose second update is recorded anew, in milliseconds."""
+    own = training(DATA[name], device, precision="bfloat16")
+    epoch, learner = updates(own), own.learner
+    assert isinstance(learner, CapturedLearner)
+
+    def anew() -> None:
+        learner._recording = None
+        epoch()
+
+    for work in (anew, epoch):
+        work()
+    return compare(f"{name}: {RECORDING}", anew, epoch, per=1e-3, unit="ms", pairs=pairs, clock=time.perf_counter)
 
 
 def against(name: str, ours: Work, floor: Work, images: int, pairs: int) -> Comparison:
@@ -233,7 +263,7 @@ def together(name: str, device: str, k: int, epochs: int) -> float:
     wait(device)
 
     def epoch(t: int) -> None:
-        for _ in zip(*map(on_stream, [each._updates(t) for each in trainings], streams), strict=True):
+        for _ in zip(*map(on_stream, trainings, [t] * k, streams), strict=True):
             pass
         wait(device)
 
@@ -244,8 +274,10 @@ def together(name: str, device: str, k: int, epochs: int) -> float:
     return k * epochs * len(trainings[0].epoch) / (time.perf_counter() - begin)
 
 
-def on_stream(work: Iterator[None], stream: Any) -> Iterator[None]:
-    """The same steps, each launched on a stream."""
+def on_stream(training: Training, t: int, stream: Any) -> Iterator[None]:
+    """The updates of epoch t, all on a stream: the order of the images too, which other streams would not wait for."""
+    with torch.cuda.stream(stream):
+        work = training._updates(t)
     while True:
         with torch.cuda.stream(stream):
             if next(work, work) is work:
@@ -291,20 +323,27 @@ def interleave(name: str, device: str, counts: Sequence[int], epochs: int) -> li
     return found
 
 
-def whole_grid(name: str, device: str, workers: int, precision: str, runs: int | None) -> dict[str, object]:
-    """Seconds for the paper's runs of a data set, results on disk, or for some of them, evenly chosen, and scaled."""
+def whole_grid(
+    name: str, device: str, workers: int, precision: str, methods: Sequence[str] | None, runs: int | None
+) -> dict[str, object]:
+    """Seconds for the paper's runs of a data set, results on disk, or for some of them, and scaled to all by their images.
+
+    Some are those of the first seeds, each mu and method once before any twice.
+    """
     train, test, shape = SHAPES[name]
     source = Source(name, random_images(train, shape), None, random_images(test, shape))
     grid = read_grid("paper")
     data = {each.name: source.fingerprint if each.name == name else each.name for each in grid.datasets}
     specs = [e.spec for e in entries(grid, data) if e.dataset == name]
     specs = [replace(s, precision=precision, eps=8 / 255 if s.method == "aos" else None) for s in specs]
-    some = specs if runs is None else specs[:: max(1, len(specs) // runs)]
+    some = sorted((s for s in specs if not methods or s.method in methods), key=lambda s: s.seed)[:runs]
+    images = Estimate({source.fingerprint: source}, device).images
     with tempfile.TemporaryDirectory() as folder:
         jobs = [Job(f"run {n}", name, spec, Path(folder)) for n, spec in enumerate(some)]
         total, _ = run_all(LocalEngine({name: source}, Path(folder, "images"), [device] * workers), jobs)
-    about = {"data": name, "precision": precision, "workers": workers, "runs": len(some), "of": len(specs)}
-    scaled = total * len(specs) / len(some)
+    about: dict[str, object] = {"data": name, "precision": precision, "workers": workers}
+    about |= {"methods": sorted({s.method for s in some}), "runs": len(some), "of": len(specs)}
+    scaled = total * sum(map(images, specs)) / sum(map(images, some))
     print(f"grid: {about}, {total:.1f} s, {scaled:.1f} s for all")
     return about | {"seconds": total, "scaled_seconds": scaled}
 
@@ -355,13 +394,18 @@ def main() -> None:
     parser = arguments(str(__doc__), pairs=9)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: all)")
     parser.add_argument(
-        "--data", nargs="+", choices=tuple(DATA), default=tuple(DATA), help="whose shapes (default: both)"
+        "--data",
+        nargs="+",
+        choices=tuple(DATA),
+        default=["cifar10", "mnist"],
+        help="whose shapes (default: cifar10 mnist)",
     )
     parser.add_argument(
         "--runs", type=int, nargs="+", default=[1, 2, 4, 8], metavar="K", help="at once (default: 1 2 4 8)"
     )
     parser.add_argument("--workers", type=int, default=4, help="runs of the grid at once (default: %(default)s)")
     parser.add_argument("--precision", default="bfloat16", help="of the grid (default: %(default)s)")
+    parser.add_argument("--methods", nargs="+", metavar="M", help="of the grid, such as aos (default: all)")
     parser.add_argument("--grid-runs", type=int, metavar="N", help="some of the grid's runs, and scale (default: all)")
     parser.add_argument("--seeds", type=int, default=10, help="of the same training (default: %(default)s)")
     options = parser.parse_args()
@@ -378,11 +422,13 @@ def main() -> None:
         if part == "interleave":
             more[f"interleave {name}"] = interleave(name, device, options.runs, epochs=20)
         elif part == "grid":
-            more[f"grid {name}"] = whole_grid(name, device, options.workers, options.precision, options.grid_runs)
+            more[f"grid {name}"] = whole_grid(
+                name, device, options.workers, options.precision, options.methods, options.grid_runs
+            )
     if "same" in options.parts:
         more["same"] = same_training(device, options.seeds, epochs=20)
     more["gpu"] = torch.cuda.get_device_name()
-    more |= floors([r for r in rows if "evaluation" not in r.name and "refresh" not in r.name], device)
+    more |= floors([r for r in rows if not any(n in r.name for n in ("evaluation", "refresh", RECORDING))], device)
     report(rows, options.json, more)
 
 

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.modules import module
 from torch.optim import SGD, Adam, AdamW
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from underdog.augment import Augment
 from underdog.data.pixels import PixelFile
@@ -27,6 +29,11 @@ Work = Callable[[], object]
 
 #: Optimisers whose fused kernels read the learning rate from the device.
 FUSED = (Adam, AdamW, SGD)
+#: What torch says of an update that cannot be captured, and what that means.
+SAID = {
+    "called a synchronizing": "the network or the loss waits for the GPU within an update",
+    "AccumulateGrad node's stream does not match": "the network or the loss keeps what an earlier update computed",
+}
 #: How far the change that a replay makes may be from an eager update's, as a part of that change: kernels that add in no
 #: fixed order differ by far less, and a replay that shows other images, or forgets a part, by far more.
 TOLERANCE = 0.25
@@ -63,8 +70,8 @@ class CudaGraphs:
     def eagerly(self, work: Work) -> None:
         """Do work on the stream of the recordings, where handles and workspaces are then made.
 
-        A wait for the device is found here: within a recording it would be an error that leaves torch's random state and
-        allocator broken.
+        What cannot be recorded is found here by torch's warnings: within a recording it would be an error that leaves
+        torch's random state and allocator broken.
         """
         current, mode = torch.cuda.current_stream(self._device), torch.cuda.get_sync_debug_mode()
         self._stream.wait_stream(current)
@@ -75,9 +82,11 @@ class CudaGraphs:
                 work()
             finally:
                 torch.cuda.set_sync_debug_mode(mode)
-        current.wait_stream(self._stream)
-        if any("called a synchronizing" in str(warning.message) for warning in said):
-            raise UnfitError("the network or the loss waits for the GPU within an update")
+                # Also where work broke: what it changed until then is about to be put back.
+                current.wait_stream(self._stream)
+        for text, why in SAID.items():
+            if any(text in str(warning.message) for warning in said):
+                raise UnfitError(why)
 
     def record(self, work: Work) -> Callable[[], object]:
         """Capture work; what fails leaves the stream and the random state as they were."""
@@ -177,7 +186,7 @@ class CapturedLearner(Learner):
     def _holds(self, recording: _Recording, epoch: Epoch, whole: torch.Size, augment: Augment) -> bool:
         """Whether a recording is still an update of this learner, for an epoch whose altered rows are put where it reads."""
         same = _equal(recording.loss, self.loss) and recording.key == self._key(epoch, whole, augment)
-        return same and _put(epoch.altered, recording.epoch.altered)
+        return same and not self._hooked() and _put(epoch.altered, recording.epoch.altered)
 
     def _key(self, epoch: Epoch, whole: torch.Size, augment: Augment) -> tuple[Any, ...]:
         """All but the loss that a recording depends on and does not read anew: kinds, settings and addresses."""
@@ -232,14 +241,19 @@ class CapturedLearner(Learner):
             raise UnfitError(f"of the optimiser {name} with a learning rate of its own kind torch has no fused kernel")
         if any(t.device.type != self.device.type for t in self._tensors()):
             raise UnfitError(f"the state of the optimiser {name} is not on the device: make it with fused=True")
-        hooks = [optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks]
-        hooks += [
-            own
-            for m in self.model.modules()
-            for own in (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks, m._backward_pre_hooks)
-        ]
-        if any(hooks) or any(p._backward_hooks for p in self.model.parameters()):
+        if self._hooked():
             raise UnfitError("hooks of the network or the optimiser would not run")
+
+    def _hooked(self) -> bool:
+        """Whether somebody's Python is to run within an update: of a replay it is no part."""
+        of_modules = [
+            hooks
+            for m in self.model.modules()
+            for hooks in (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks, m._backward_pre_hooks)
+        ]
+        of_weights = [h for p in self.model.parameters() for h in (p._backward_hooks, p._post_accumulate_grad_hooks)]
+        of_steps = [self.optimizer._optimizer_step_pre_hooks, self.optimizer._optimizer_step_post_hooks]
+        return any((*of_modules, *of_weights, *of_steps, *_of_all()))
 
     def _tried(self, recorder: Recorder, epoch: Epoch, numbers: Tensor, augment: Augment, drawn: Tensor) -> _Recording:
         """The recording, after its change has been compared with that of an eager update.
@@ -287,12 +301,19 @@ class CapturedLearner(Learner):
 
     @contextmanager
     def _undone(self) -> Iterator[None]:
-        """Put back whatever updates change."""
+        """Put back whatever updates change, and forget the state of weights that only now had a gradient."""
+        state = self.optimizer.state
         with kept(self.model, self.device):
             before = [(t, t.detach().clone()) for t in self._tensors()]
+            held = {p: dict(values) for p, values in state.items()}
             try:
                 yield
             finally:
+                for p in [p for p in state if p not in held]:
+                    del state[p]
+                for p, own in held.items():
+                    state[p].clear()
+                    state[p].update(own)
                 with torch.no_grad():
                     for t, values in before:
                         t.copy_(values)
@@ -313,6 +334,18 @@ class CapturedLearner(Learner):
             for group, values in zip(groups, before, strict=True):
                 group.clear()
                 group.update(values)
+
+
+def _of_all() -> tuple[object, ...]:
+    """The hooks of every network and optimiser of this process."""
+    return (
+        module._global_forward_hooks,
+        module._global_forward_pre_hooks,
+        module._global_backward_hooks,
+        module._global_backward_pre_hooks,
+        _global_optimizer_pre_hooks,
+        _global_optimizer_post_hooks,
+    )
 
 
 def _equal(a: object, b: object) -> bool:

@@ -8,7 +8,7 @@ import random
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +17,12 @@ import pytest
 import torch
 from small import Awkward, image_set, learner
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 import underdog as ud
 from underdog import train
-from underdog.captured import CapturedLearner, UnfitError
+from underdog.captured import CapturedLearner, CudaGraphs, UnfitError
 from underdog.cli.grid import _devices
 from underdog.data.pixels import PixelFile
 from underdog.resample.perturb import chunk_size
@@ -298,6 +300,17 @@ class Fails(Again):
         raise RuntimeError("operation not permitted\nwhen stream is capturing")
 
 
+class Sometimes(nn.Sequential):
+    """A layer that the first update does without: its moments begin later, and not with a trial."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.rarely = nn.Conv2d(1, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self[0](self.rarely(x) if random.random() < 0.5 else x)
+
+
 def hooked() -> nn.Module:
     net = learner(3).model
     net[0].register_forward_hook(lambda *_: None)
@@ -308,6 +321,13 @@ UNFIT = {
     "hooks": (Again(), hooked(), {}, "hooks"),
     "draws": (Again(), Draws(learner(3).model), {}, "draws random numbers on the CPU"),
     "buffers": (Again(), Replaces(learner(3).model), {}, "in the place of its buffers"),
+    "sometimes": (Again(), Sometimes(learner(3).model), {}, "draws random numbers on the CPU"),
+    "momentum": (
+        Again(),
+        Sometimes(learner(3).model),
+        {"optimizer": ud.named_optimizer("sgd")},
+        "draws random numbers",
+    ),
     "awkward": (Again(), Awkward(), {}, "draws random numbers on the CPU"),
     "waits": (Waits(), None, {}, "it waits"),
     "fails": (Fails(), None, {}, "RuntimeError: operation not permitted$"),
@@ -323,10 +343,10 @@ def test_what_cannot_be_recorded_is_trained_eagerly_says_why_and_leaves_no_trace
     split: ud.Split, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder, net, options, why = UNFIT[name]
-    random.seed(0)
+    random.seed(10)  # the first number is above a half and the second below: see ``Sometimes``
     eager, drawn = trained(split, METHODS["aos"], net, **options), random.getstate()
     capturing(monkeypatch, recorder)
-    random.seed(0)
+    random.seed(10)
     captured = trained(split, METHODS["aos"], net, **options)
     assert same(captured, eager)
     assert random.getstate() == drawn
@@ -334,6 +354,82 @@ def test_what_cannot_be_recorded_is_trained_eagerly_says_why_and_leaves_no_trace
     with pytest.raises(AssertionError, match=why):
         raise AssertionError(note)
     assert note.startswith("updates were not captured as a CUDA graph, which only costs time: ")
+
+
+def on_every_module() -> RemovableHandle:
+    return nn.modules.module.register_module_forward_hook(lambda *_: None)
+
+
+def on_every_optimizer() -> RemovableHandle:
+    return register_optimizer_step_pre_hook(lambda *_: None)
+
+
+HOOKS = {
+    "module": lambda who: who.model[0].register_forward_hook(lambda *_: None),
+    "weight": lambda who: who.model[0].weight.register_post_accumulate_grad_hook(lambda p: None),
+    "optimiser": lambda who: who.optimizer.register_step_post_hook(lambda *_: None),
+    "every module": lambda who: on_every_module(),
+    "every optimiser": lambda who: on_every_optimizer(),
+}
+
+
+@pytest.mark.parametrize("kind", HOOKS)
+def test_a_hook_that_comes_after_the_recording_ends_it(
+    split: ud.Split, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = capturing(monkeypatch, Again())
+    training = ud.Training(learner(3).model, METHODS["ros"], split, ud.Hyperparameters(epochs=9, batch=16))
+    training.advance(), training.advance()
+    replays = recorder.count
+    assert replays
+    handle = HOOKS[kind](training.learner)
+    try:
+        training.advance()
+    finally:
+        handle.remove()
+    assert recorder.count == replays
+    assert "hooks" in training.learner.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("called a synchronizing CUDA operation", "waits for the GPU"),
+        ("The AccumulateGrad node's stream does not match the stream of the node that produced it", "keeps what"),
+        (None, "it broke"),
+        ("something else", ""),
+    ],
+)
+def test_work_is_waited_for_however_it_ends_and_what_torch_says_of_it_is_heard(
+    said: str | None, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    class Stream:
+        def __init__(self, name: str = "own") -> None:
+            self.name = name
+
+        def wait_stream(self, other: Stream) -> None:
+            order.append(f"{self.name} waits for {other.name}")
+
+    def work() -> None:
+        order.append("work")
+        if said is None:
+            raise ValueError("it broke")
+        warnings.warn(said, stacklevel=1)
+
+    fakes: dict[str, object] = {
+        "Stream": lambda device: Stream(),
+        "current_stream": lambda device: Stream("current"),
+        "stream": lambda stream: nullcontext(),
+        "get_sync_debug_mode": lambda: 0,
+        "set_sync_debug_mode": lambda mode: None,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    with pytest.raises((UnfitError, ValueError), match=why) if why else nullcontext():
+        CudaGraphs(torch.device("cuda")).eagerly(work)
+    assert order == ["own waits for current", "work", "current waits for own"]
 
 
 def test_images_on_disk_are_trained_eagerly(split: ud.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,9 +460,17 @@ def test_a_training_without_a_gpu_records_nothing(split: ud.Split) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "altered", "size"),
-    [((3, 32, 32), 800, 640), ((3, 32, 32), 100, 128), ((1, 28, 28), 800, 832), ((3, 240, 240), 800, 64)],
+    [
+        ((3, 32, 32), 800, 448),  # two, and not one of 640 and a rest that is padded to as many
+        ((3, 32, 32), 640, 640),
+        ((3, 32, 32), 100, 128),
+        ((1, 28, 28), 800, 832),
+        ((3, 240, 240), 800, 64),
+    ],
 )
-def test_chunks_of_a_refresh_on_a_gpu_are_large_and_whole(shape: tuple[int, ...], altered: int, size: int) -> None:
+def test_chunks_of_a_refresh_on_a_gpu_are_large_alike_and_whole(
+    shape: tuple[int, ...], altered: int, size: int
+) -> None:
     images = SimpleNamespace(device=torch.device("cuda"), shape=(0, *shape))
     assert chunk_size(images, altered) == size  # type: ignore[arg-type]
 
@@ -376,6 +480,11 @@ def test_several_workers_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     options = Namespace(workers=4, threads=1, engine="local", device="cuda")
     assert _devices(options) == ["cuda:0"] * 4
+
+
+def weights(training: ud.Training) -> torch.Tensor:
+    """All that is trained, as one vector of its own."""
+    return torch.cat([p.detach().flatten() for p in training.learner.model.parameters()])
 
 
 @pytest.fixture
@@ -397,14 +506,16 @@ def test_on_a_gpu_a_graph_trains_as_eager_updates_do(split: ud.Split, name: str,
         training = ud.Training(
             learner(3).model, METHODS[name], split, hyper, device="cuda", precision=precision, capture=capture
         )
+        begun = weights(training)
         while not training.finished:
             training.advance()
         assert training.learner.notes == ()
-        found.append((torch.cat([v.flatten().float() for v in training.learner.weights().values()]), training))
+        found.append((weights(training), training))
     (eager, _), (captured, training) = found
     assert training.learner._recording is not None
     assert [r.images for r in found[0][1].records] == [r.images for r in training.records]
-    assert (eager - captured).norm() < 0.05 * eager.norm()
+    # Of the way that the weights have gone: buffers, such as counts of batches, would outweigh them.
+    assert (eager - captured).norm() < 0.25 * (eager - begun).norm()
 
 
 @CUDA

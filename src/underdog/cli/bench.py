@@ -24,7 +24,7 @@ def add_bench(commands: Commands) -> None:
         description="Measure, on random images: training of the paper's network in float32 and bfloat16 and its share of the "
         "machine's best matrix product, AOS against ROS, and time and memory to balance a set of CIFAR-10's shape. Each figure "
         "stands beside a bare loop, another library or a bound that is measured in the same run, in interleaved pairs; a library "
-        "that is not installed is named. Takes some three minutes on a CPU.",
+        "that is not installed is named. Takes some four minutes on a CPU.",
         epilog="examples:\n"
         "  underdog bench\n"
         "  underdog bench --pairs 11 --json bench.json > bench.md\n"

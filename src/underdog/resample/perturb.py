@@ -31,14 +31,17 @@ GPU_VALUES = 2**21
 def chunk_size(images: Pixels, altered: int) -> int:
     """Images per gradient where so many are altered: a multiple of ``CHUNK``, the same whatever the number of ranks.
 
+    On a GPU all chunks are as large as fit, and alike, so that few images pad the last one.
+
     >>> import torch
     >>> chunk_size(torch.empty(0, 3, 32, 32), altered=800)
     64
     """
     if images.device.type != "cuda":
         return CHUNK
-    whole = -(-altered // CHUNK) * CHUNK
-    return max(CHUNK, at_a_time(images, whole, GPU_VALUES) // CHUNK * CHUNK)
+    whole = -(-altered // CHUNK)
+    chunks = -(-whole // max(1, at_a_time(images, whole * CHUNK, GPU_VALUES) // CHUNK))
+    return -(-whole // chunks) * CHUNK
 
 
 @dataclass(frozen=True)
