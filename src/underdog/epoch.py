@@ -22,6 +22,7 @@ __all__ = ["Altered", "AlteredPixels", "AlteredSigns", "Batch", "Epoch", "pack_s
 Indices = npt.NDArray[np.int64]
 
 NO_DIRECTION = 0x55  # a byte of four zero signs
+COUNTED = 1024  # altered rows that are looked at together
 
 
 def pack_signs(signs: Tensor) -> Tensor:
@@ -95,7 +96,10 @@ class AlteredSigns:
         return moved.clamp_(0, 1) if self.clip else moved
 
     def unmoved(self) -> int:
-        return int((self.packed == NO_DIRECTION).all(1).sum()) if self.eps else len(self)
+        if not self.eps:
+            return len(self)
+        # In parts, since a comparison takes as much memory as what is compared; summed on the device, to wait for it once.
+        return int(sum((part == NO_DIRECTION).all(1).sum() for part in torch.split(self.packed, COUNTED)))
 
     def tensors(self) -> dict[str, Tensor]:
         return {

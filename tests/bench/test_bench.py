@@ -136,6 +136,7 @@ def test_a_peer_that_is_not_there_is_named_with_what_to_install(tiny: Setting, m
     text = Report.of(tiny, lost).markdown()
     assert text.count("- not measured: ") == 6
     assert "torchattacks cannot be imported" in text
+    assert [figure.name for figure in work["PGD"]()] == ["PGD against foolbox and torchattacks"]
 
 
 def test_what_is_known_of_the_machine_names_nobody(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from small import image_set, learner
 from torch.nn.functional import cross_entropy
 
 import underdog as ud
+from underdog import epoch as epoch_module
 
 EPS, TAU, SEED, BATCH = 12 / 255, 0.6, 5, 16
 COUNTS = (40, 40, 3, 5)
@@ -170,6 +171,15 @@ def test_a_gradient_that_is_zero_everywhere_moves_nothing_and_is_counted(images:
     epoch = next(library_epochs(images, 1, ud.aos(EPS, 1), ud.Learner(net, 4)))
     assert epoch.zero_gradients == epoch.altered_rows == 8
     assert torch.equal(epoch.show(epoch.index), ud.to_unit(epoch.pixels(epoch.origin[epoch.index])))
+
+
+@pytest.mark.parametrize("together", [1, 3, 7, 1024])
+def test_rows_without_a_direction_are_counted_in_parts_of_any_size(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epoch_module, "COUNTED", together)
+    signs = torch.zeros(7, 12, dtype=torch.int8)
+    signs[[1, 2, 6], [0, 11, 5]] = torch.tensor([1, -1, 1], dtype=torch.int8)
+    assert epoch_module.AlteredSigns(epoch_module.pack_signs(signs), EPS).unmoved() == 4
+    assert epoch_module.AlteredSigns(epoch_module.pack_signs(signs), 0.0).unmoved() == 7
 
 
 def test_the_random_sign_is_one_for_each_origin_or_one_for_each_copy(images: ud.ImageSet) -> None:

@@ -24,7 +24,7 @@ from underdog.resample.random import RandomOverSampler
 from underdog.resample.smote import SMOTE
 from underdog.rng import RandomStreams
 
-__all__ = ["PEERS", "Missing", "balanced_by_imblearn", "balanced_by_underdog", "balancing", "fgsm", "missing"]
+__all__ = ["PEERS", "Missing", "balanced_by_imblearn", "balanced_by_underdog", "balancing", "fgsm", "missing", "pgd"]
 
 #: Distributions by the names of their modules, and how to install them. torchattacks asks for an old version of
 #: requests, which it hardly uses and others cannot live with.
@@ -82,6 +82,12 @@ def fgsm(setting: Setting, library: str) -> Iterator[Comparison | Missing]:
             unit="ms",
             times=3,
         )
+
+
+def pgd() -> Iterator[Missing]:
+    """A peer's attack that there is nothing here to compare with."""
+    why = "underdog's attack takes one step, by which altered images are stored as signs, in two bits a value"
+    yield Missing("PGD against foolbox and torchattacks", why)
 
 
 def _foolbox(model: Any, x: Tensor, y: Tensor) -> Work:

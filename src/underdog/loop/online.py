@@ -136,11 +136,10 @@ def perturb_batch(
         if tally:
             tally.add(len(x))
         return x
-    chosen = torch.tensor(picked, device=x.device)
-    some = x.detach()[chosen]
-    signs = script.slope_of(some, y[chosen.to(y.device)]).sign()
+    everything, chosen = len(picked) == len(x), torch.tensor(picked, device=x.device)
+    some, labels = (x.detach(), y) if everything else (x.detach()[chosen], y[chosen.to(y.device)])
+    signs = script.slope_of(some, labels).sign()
     if tally:
         tally.add(len(x), signs)
-    altered = x.detach().clone()
-    altered[chosen] = script.units.move(some, signs.to(x.dtype), eps)
-    return altered
+    moved = script.units.move(some, signs.to(x.dtype), eps)
+    return moved if everything else x.detach().clone().index_copy_(0, chosen, moved)
