@@ -174,7 +174,9 @@ def test_a_gradient_that_is_zero_everywhere_moves_nothing_and_is_counted(images:
 
 
 @pytest.mark.parametrize("together", [1, 3, 7, 1024])
-def test_rows_without_a_direction_are_counted_in_parts_of_any_size(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_without_a_direction_are_counted_in_parts_of_any_size(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(epoch_module, "COUNTED", together)
     signs = torch.zeros(7, 12, dtype=torch.int8)
     signs[[1, 2, 6], [0, 11, 5]] = torch.tensor([1, -1, 1], dtype=torch.int8)
