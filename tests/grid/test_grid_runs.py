@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,11 @@ def test_a_grid_is_made_once_its_searches_first_to_the_figures_of_single_runs(tm
     assert sorted(s.eps for s in specs.values() if s.eps) == sorted([8 / 255, -best[1], -best[1]])
     assert not any(name in str(p) for p in (tmp_path / "runs").rglob("*") for name in ("failed", "grid-images"))
     assert "digits, rho 20, mu 0.6" in ran.out
+    told = re.search(
+        r"\n10 runs in .* s, on 2 workers; training, refreshing and evaluating took (.*) % of their time\n", ran.out
+    )
+    assert told
+    assert 0 < float(told[1]) <= 100
 
     name, spec = next((k, s) for k, s in specs.items() if s.method == "aos")
     alone = execute(spec, load_images("digits"), tmp_path / "alone")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -148,13 +149,16 @@ def _work(queue: Queue, runs: Runs, estimate: Estimate, engine: Engine) -> None:
     """Make the runs and say what came of them."""
     from underdog.cli.commands import say  # noqa: PLC0415
     from underdog.cli.grid_progress import Display  # noqa: PLC0415
-    from underdog.cli.grid_text import failures, state, summary  # noqa: PLC0415
+    from underdog.cli.grid_text import failures, share, state, summary  # noqa: PLC0415
     from underdog.run.queue import work_off  # noqa: PLC0415
 
+    begin = time.monotonic()
     with engine:
-        say(state(queue, runs, estimate, engine.workers))
-        with Display(queue, runs, estimate, engine.workers) as display:
+        workers = engine.workers
+        say(state(queue, runs, estimate, workers))
+        with Display(queue, runs, estimate, workers) as display:
             work_off(queue, engine, display.tell)
+    say("\n" + share(display.trained, time.monotonic() - begin, workers))
     say("\n" + summary(queue, runs))
     if text := failures(queue):
         say("\n" + text)

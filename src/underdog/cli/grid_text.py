@@ -15,7 +15,7 @@ from underdog.run.grid import Grid
 from underdog.run.queue import Queue, Step, described
 from underdog.run.spec import RunSpec, differing, settings_text
 
-__all__ = ["changes", "failures", "introduction", "listing", "seconds_left", "state", "summary"]
+__all__ = ["changes", "failures", "introduction", "listing", "seconds_left", "share", "state", "summary"]
 
 
 def introduction(grid: Grid) -> str:
@@ -52,6 +52,19 @@ def state(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
     left = f"about {duration(seconds_left(waiting, estimate, workers))} for the others, on {at_once}"
     done = len(queue.steps) - len(waiting)
     return f"{len(queue.steps) - searches} runs{also}, {done} of them done; {left if waiting else 'nothing to do'}"
+
+
+def share(trained: Sequence[float], seconds: float, workers: int) -> str:
+    """How much of the workers' time was training: the seconds of each run's, and those that all of it took.
+
+    >>> share([49, 45], 50, 2)
+    '2 runs in 50 s, on 2 workers; training, refreshing and evaluating took 94.0 % of their time'
+    """
+    runs, many = f"{len(trained)} run{'s' * (len(trained) != 1)}", f"{workers} worker{'s' * (workers != 1)}"
+    part = 100 * sum(trained) / (workers * seconds)
+    return (
+        f"{runs} in {duration(seconds)}, on {many}; training, refreshing and evaluating took {part:.1f} % of their time"
+    )
 
 
 def listing(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
