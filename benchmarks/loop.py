@@ -54,7 +54,7 @@ def batch(n: int) -> tuple[Tensor, Tensor]:
 
 
 def online(minority: int, pairs: int) -> Comparison:
-    """A batch of 128 of which ``minority`` images are altered."""
+    """A batch of 128 of which ``minority`` images are altered: 32 of a balanced one where half are rare and tau is 1/2."""
     model, (x, _) = network(), batch(BATCH)
     y = (torch.arange(BATCH) < minority).long()
     some, labels = x[:minority], y[:minority]
@@ -199,7 +199,7 @@ def main() -> None:
     args = arguments(str(__doc__), pairs=21).parse_args()
     warnings.simplefilter("ignore")
     rows = memory()
-    rows += [online(64, args.pairs), online(8, args.pairs)]
+    rows += [online(minority, args.pairs) for minority in (64, 32, 8)]
     rows += [loading(224, args.pairs), loading(64, args.pairs), loading(224, args.pairs, workers=2)]
     rows += [training(max(5, args.pairs // 3))]
     report(rows, args.json)
