@@ -40,12 +40,14 @@ def neighbours(images: npt.NDArray[np.uint8], k: int, rng: np.random.Generator) 
     parts = [images[at : at + ASKED] for at in range(0, m, ASKED)]
     found = np.concatenate([search.kneighbors(part, return_distance=False) for part in parts])
     near: npt.NDArray[np.int64] = among[found]
-    if len(among) == m:  # an image finds itself first; of equal ones either stands for both, as in imbalanced-learn
-        return near[:, 1:]
-    # One that is among them finds itself, the others have a neighbour too many.
-    itself = near == np.arange(m)[:, None]
-    left_out = np.where(itself.any(axis=1), itself.argmax(axis=1), k)
-    return near[np.arange(k + 1) != left_out[:, None]].reshape(m, k)
+    # An image that is among them finds itself first (of equal ones either stands for both, as in imbalanced-learn); others
+    # have a neighbour too many.
+    left_out = np.zeros(m, dtype=np.int64)
+    if len(among) < m:
+        itself = near == np.arange(m)[:, None]
+        left_out = np.where(itself.any(axis=1), itself.argmax(axis=1), k)
+    others: npt.NDArray[np.int64] = near[np.arange(k + 1) != left_out[:, None]]
+    return others.reshape(m, k)
 
 
 def interpolate(images: npt.NDArray[np.uint8], k: int, out: npt.NDArray[np.uint8], rng: np.random.Generator) -> None:
