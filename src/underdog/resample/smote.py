@@ -26,8 +26,8 @@ CHUNK = 128
 AMONG = 4096
 #: Neighbours are sought for this many images at a time.
 ASKED = 1024
-#: Bytes a value of the images that take part in the search: the byte itself and a copy in float64, or two.
-FLOATS = 1 + 2 * 8
+#: Bytes a value of the images that the search is asked for or looks among: it computes in float64.
+FLOATS = 8
 
 
 def neighbours(images: npt.NDArray[np.uint8], k: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
