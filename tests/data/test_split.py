@@ -74,7 +74,10 @@ def test_groups_of_several_classes_never_hinder_classes_with_two_groups_of_their
 ) -> None:
     pairs = [(k, 10 * k + g) for k, sizes in enumerate(own) for g, n in enumerate(sizes) for _ in range(n)]
     pairs += [(k % len(own), 100 + g) for g, members in enumerate(mixed) for k in members]
-    divide(labelled(*map(list, zip(*pairs, strict=True))), fraction, seed)
+    images = labelled(*map(list, zip(*pairs, strict=True)))
+    kept, held = divide(images, fraction, seed)
+    assert min(images.select(kept).counts) > 0
+    assert min(images.select(held).counts) > 0
 
 
 def test_groups_of_several_classes_are_seldom_refused_where_a_division_exists() -> None:

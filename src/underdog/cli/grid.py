@@ -157,8 +157,8 @@ def _work(queue: Queue, runs: Runs, estimate: Estimate, engine: Engine) -> None:
         workers = engine.workers
         say(state(queue, runs, estimate, workers))
         with Display(queue, runs, estimate, workers) as display:
-            work_off(queue, engine, display.tell)
-    say("\n" + share(display.trained, time.monotonic() - begin, workers))
+            outcomes = work_off(queue, engine, display.tell)
+    say("\n" + share(outcomes, runs, time.monotonic() - begin, workers))
     say("\n" + summary(queue, runs))
     if text := failures(queue):
         say("\n" + text)

@@ -30,14 +30,10 @@ class Display:
         queue, runs: of the grid.
         estimate: learns from runs that end.
         workers: runs at once.
-
-    Attributes:
-        trained: of each run that was finished meanwhile, the seconds of its training, refreshes and evaluations.
     """
 
     def __init__(self, queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> None:
         self._queue, self._runs, self._estimate, self._workers = queue, runs, estimate, workers
-        self.trained: list[float] = []
         self._running: dict[str, Progress] = {}
         self._places: dict[str, int] = {}
         self._said = time.monotonic()
@@ -108,8 +104,6 @@ class Display:
         result = None if outcome.error else self._runs.result(outcome.job.spec)
         if result is not None:
             self._estimate.learn(outcome.job.spec, result)
-            training = sum(seconds for phase, seconds in result["seconds"].items() if phase != "data")
-            self.trained.append(min(training, outcome.seconds))  # a run may have begun in an earlier call
             scores, part = (result["test"], "test") if result["test"] else (result["val"], "validation")
             text = f"macro-F1 {scores['macro_f1']:.4f} on {part} images, {duration(outcome.seconds)}"
         else:

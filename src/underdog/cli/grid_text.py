@@ -9,6 +9,7 @@ from underdog.names import PARAMETERS
 from underdog.report.summary import parameters_text
 from underdog.report.tables import text_table
 from underdog.report.terminal import aligned, printable
+from underdog.run.engine import Outcome
 from underdog.run.estimate import Estimate
 from underdog.run.folders import Runs
 from underdog.run.grid import Grid
@@ -54,17 +55,14 @@ def state(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
     return f"{len(queue.steps) - searches} runs{also}, {done} of them done; {left if waiting else 'nothing to do'}"
 
 
-def share(trained: Sequence[float], seconds: float, workers: int) -> str:
-    """How much of the workers' time was training: the seconds of each run's, and those that all of it took.
-
-    >>> share([49, 45], 50, 2)
-    '2 runs in 50 s, on 2 workers; training, refreshing and evaluating took 94.0 % of their time'
-    """
-    runs, many = f"{len(trained)} run{'s' * (len(trained) != 1)}", f"{workers} worker{'s' * (workers != 1)}"
-    part = 100 * sum(trained) / (workers * seconds)
-    return (
-        f"{runs} in {duration(seconds)}, on {many}; training, refreshing and evaluating took {part:.1f} % of their time"
-    )
+def share(outcomes: Sequence[Outcome], runs: Runs, seconds: float, workers: int) -> str:
+    """How much of the workers' time, in all ``seconds``, was the training of the runs that were finished in it."""
+    results = [(o, runs.result(o.job.spec)) for o in outcomes if not o.error]
+    # No more than the run took here: it may have begun in an earlier call.
+    trained = [min(o.seconds, sum(r["seconds"].values()) - r["seconds"]["data"]) for o, r in results if r is not None]
+    done, many = f"{len(trained)} run{'s' * (len(trained) != 1)}", f"{workers} worker{'s' * (workers != 1)}"
+    part = f"{100 * sum(trained) / (workers * seconds):.1f} %"
+    return f"{done} in {duration(seconds)}, on {many}; training, refreshing and evaluating took {part} of their time"
 
 
 def listing(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:

@@ -120,8 +120,6 @@ class Items:
 
     def with_image(self, item: Any, image: Any) -> Any:
         """The same item with another image."""
-        if type(item) is tuple:
-            return (image, *item[1:])
         if isinstance(item, Mapping):
             return {**item, self._key(item): image}
         if hasattr(item, "_replace"):

@@ -36,7 +36,7 @@ def neighbours(images: npt.NDArray[np.uint8], k: int, rng: np.random.Generator) 
 
     m = len(images)
     among = np.arange(m) if m <= AMONG else np.sort(rng.choice(m, size=AMONG, replace=False))
-    search = NearestNeighbors(n_neighbors=k + 1).fit(images[among])
+    search = NearestNeighbors(n_neighbors=k + 1).fit(images if m <= AMONG else images[among])
     parts = [images[at : at + ASKED] for at in range(0, m, ASKED)]
     found = np.concatenate([search.kneighbors(part, return_distance=False) for part in parts])
     near: npt.NDArray[np.int64] = among[found]

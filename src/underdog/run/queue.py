@@ -163,17 +163,22 @@ class Queue:
         return outcome
 
 
-def work_off(queue: Queue, engine: Engine, tell: Callable[[Progress | Outcome], object]) -> None:
-    """Make all runs of a queue, each as soon as it can be made and there is room; the engine's block is entered."""
-    running = 0
+def work_off(queue: Queue, engine: Engine, tell: Callable[[Progress | Outcome], object]) -> list[Outcome]:
+    """Make all runs of a queue, each as soon as it can be made and there is room; the engine's block is entered.
+
+    Returns:
+        what came of each, in the order in which they ended.
+    """
+    running, outcomes = 0, list[Outcome]()
     while True:
         while running < engine.workers and (job := queue.take()):
             engine.submit(job)
             running += 1
         if not running:
-            return
+            return outcomes
         event = engine.wait()
         if isinstance(event, Outcome):
             running -= 1
             event = queue.ended(event)
+            outcomes.append(event)
         tell(event)
