@@ -1,8 +1,8 @@
 """Steps towards faster training on a CPU, each with and without: what was predicted is in docs/performance.md.
 
 Epochs of a bare loop with Table 1's network, batches of 128, one thread: the memory format, the precision, ``torch.compile``;
-then how memory is allocated, in processes of their own, for the bare loop and for a grid of two workers, whose
-processor time is that of all their runs. ``--profile`` says where a step's time goes instead. Linux only.
+then how memory is allocated, in processes of their own, for the bare loop and (``--parts grids``, an hour) for a grid of two
+workers, whose processor time is that of all their runs. ``--profile`` says where a step's time goes instead. Linux only.
 """
 
 from __future__ import annotations
@@ -93,11 +93,19 @@ def allocated(name: str, allocator: str, arguments: list[str], pairs: int) -> Co
 
 
 def allocators(pairs: int) -> Iterator[Comparison]:
-    """Of the loop alone, and large pages of a grid."""
+    """Of the loop alone."""
     for precision in PRECISIONS:
         for allocator in ALLOCATORS:
             yield allocated(f"bare loop, {precision}", allocator, ["--alone", "CIFAR-10", precision], pairs)
+
+
+def grids(pairs: int) -> Iterator[Comparison]:
+    """Large pages of a grid's workers."""
+    for precision in PRECISIONS:
         yield allocated(f"a grid of two workers, {precision}", "large pages", ["--grid", precision], pairs)
+
+
+PARTS = {"steps": steps, "allocators": allocators, "grids": grids}
 
 
 def alone(data: str, precision: str) -> float:
@@ -136,6 +144,7 @@ def profile(precision: str) -> None:
 
 def main() -> None:
     parser = arguments(str(__doc__).splitlines()[0], pairs=5)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS], help="what to measure (default: all)")
     parser.add_argument("--profile", action="store_true", help="print the profile of a step instead")
     parser.add_argument("--alone", nargs=2, help="a bare loop in this process")
     parser.add_argument("--grid", help="a grid in this process")
@@ -148,8 +157,8 @@ def main() -> None:
         for precision in PRECISIONS:
             profile(precision)
         return
-    rows, measurements = [], chain(steps(options.pairs), allocators(options.pairs))
-    for row in tqdm(measurements, total=7 + 4 * len(PRECISIONS), unit="step"):
+    rows, measurements = [], chain.from_iterable(PARTS[part](options.pairs) for part in options.parts)
+    for row in tqdm(measurements, unit="step"):
         tqdm.write(f"{row.name}: {row.ratio:.3f}", file=sys.stderr)
         rows.append(row)
     report(rows, options.json)

@@ -15,6 +15,7 @@ from torch import Tensor
 from underdog.data.images import ImageSet, sent, to_unit
 from underdog.data.imbalance import minority_by_count
 from underdog.data.pixels import CPU, PixelFile, Pixels, ahead
+from underdog.errors import InputError
 from underdog.ranks import ALONE, Ranks
 
 __all__ = ["Altered", "AlteredPixels", "AlteredSigns", "Batch", "Epoch", "pack_signs", "unpack_signs"]
@@ -319,10 +320,14 @@ class Epoch:
         return {k: torch.tensor(v) for k, v in numbers.items()} | {"synthetic": self.synthetic} | rows
 
     def restored(self, state: dict[str, Tensor], notes: tuple[str, ...] = ()) -> Epoch:
-        """The epoch whose ``state`` was saved; ``self`` provides the images."""
+        """The epoch whose ``state`` was saved; ``self`` provides the images.
+
+        Raises:
+            InputError: the state is not whole, or of other images.
+        """
         device = self.images.device
         rows = {k.removeprefix("altered."): v.to(device) for k, v in state.items() if k.startswith("altered.")}
-        return replace(
+        epoch = replace(
             self,
             synthetic=state["synthetic"].to(device),
             altered=altered_from(rows) if rows else None,
@@ -331,3 +336,6 @@ class Epoch:
             index=state["index"].numpy(),
             notes=notes,
         )
+        if (found := epoch.originals + epoch.altered_rows) != len(epoch.labels):
+            raise InputError(f"a state of {len(epoch.labels)} rows cannot be put back where {found} are")
+        return epoch

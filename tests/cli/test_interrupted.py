@@ -17,6 +17,7 @@ from safetensors import safe_open
 
 RUN = "--epochs 5 --width 0.1 --batch 16 --lr 0.01"
 AOS = f"{RUN} --method aos --eps 16/255 --tau 0.6"
+SMOTE = f"{RUN} --method smote"
 #: A network that kills its own process in training batch number UNDERDOG_TEST_DIE_AT.
 DEADLY = """
 import os, signal
@@ -129,10 +130,11 @@ def test_a_comparison_killed_from_outside_goes_on_to_the_same_files(
 
 
 @pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("method", [AOS, SMOTE], ids=["aos", "smote"])
 def test_a_run_stopped_before_or_after_any_write_goes_on_to_the_same_files(
-    after: bool, photos: Path, tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+    method: str, after: bool, photos: Path, tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = f"train {photos} {AOS} --epochs 3 --out"
+    options = f"train {photos} {method} --epochs 3 --out"
     underdog(options, tmp_path / "whole")
     whole, replace, left = kept(tmp_path / "whole"), Path.replace, [0]
 
@@ -152,7 +154,37 @@ def test_a_run_stopped_before_or_after_any_write_goes_on_to_the_same_files(
             break
         assert underdog(options, out).code == 0
         assert kept(out) == whole, f"stopped at write {write}"
-    assert write > 11  # spec, two of each epoch, model, predictions, gallery, result
+    assert write > 11  # spec, two of each epoch, model, predictions, gallery or synthetic images, result
+
+
+def test_synthetic_images_are_written_once_and_missed_where_they_are_gone(
+    photos: Path, tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    replace = Path.replace
+
+    def counted(self: Path, target: Path) -> Path:
+        written.append(target.name)
+        return replace(self, target)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", counted)
+    options = f"train {photos} {SMOTE} --epochs 3 --out {tmp_path / 'runs'}"
+    with monkeypatch.context() as patch:
+        patch.setattr("underdog.train.Training.finish", stop)
+        assert underdog(options).code == 130
+    assert written.count("state.safetensors") == 3
+    assert written.count("synthetic.safetensors") == 1
+    (made,) = (tmp_path / "runs").glob("*/synthetic.safetensors")
+    made.rename(tmp_path / "elsewhere")
+    ran = underdog(options)
+    assert ran.code == 1
+    assert "state.safetensors cannot be resumed from (a state of " in ran.err
+    (tmp_path / "elsewhere").rename(made)
+    assert underdog(options).code == 0
+    assert not made.exists()
 
 
 def test_ctrl_c_says_how_to_go_on(photos: Path, deadly: Path, underdog: Any) -> None:

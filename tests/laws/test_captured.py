@@ -1,4 +1,4 @@
-"""Recorded updates are the same training: proved on the CPU with a stand-in that replays by doing the work again."""
+"""Recorded updates are the same training: proved on the CPU, where a recording is of the kernels and their addresses."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import random
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from kernels import Kernels, Watched
 from small import Awkward, image_set, learner
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -31,55 +33,12 @@ COUNTS, SHAPE, EPOCHS = (40, 4, 9), (1, 16, 16), 5
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-class Again:
-    """Records by remembering: what a CUDA graph does on a GPU as far as the data are concerned.
-
-    As there, recording does nothing, and a replay reads from where the recorded work has read.
-    """
-
-    def __init__(self, replays: Callable[[Callable[[], object]], object] = lambda work: work()) -> None:
-        self.recordings, self.count, self._replays = 0, 0, replays
-
-    def eagerly(self, work: Callable[[], object]) -> None:
-        work()
-
-    def record(self, work: Callable[[], object]) -> Callable[[], object]:
-        self.recordings += 1
-
-        def replay() -> None:
-            self.count += 1
-            with self.on_device():
-                self._replays(work)
-
-        self.on_device = on_device(work)
-        return replay
-
-
-@contextmanager
-def unchanged(groups: list[dict[str, object]], rates: list[dict[str, object]]) -> Iterator[None]:
-    before = [dict(group) for group in groups]
-    for group, recorded in zip(groups, rates, strict=True):
-        group.update(recorded)
-    try:
-        yield
-    finally:
-        for group, values in zip(groups, before, strict=True):
-            group.clear()
-            group.update(values)
-
-
-def on_device(work: Callable[[], object]) -> Callable[[], object]:
-    """The optimiser's groups as they were while the work was recorded: a graph keeps the addresses of the rates."""
-    who = next(cell.cell_contents for cell in work.__closure__ if isinstance(cell.cell_contents, ud.Learner))
-    return partial(unchanged, who.optimizer.param_groups, [dict(g) for g in who.optimizer.param_groups])
-
-
 @pytest.fixture
 def split() -> ud.Split:
     return ud.Split(*(image_set(COUNTS, SHAPE, seed) for seed in range(3)))
 
 
-def capturing(monkeypatch: pytest.MonkeyPatch, recorder: Again) -> Again:
+def capturing(monkeypatch: pytest.MonkeyPatch, recorder: Kernels) -> Kernels:
     """Let trainings on the CPU record their updates."""
     monkeypatch.setattr(ud.Training, "_kind", lambda self: partial(CapturedLearner, recorder=recorder))
     return recorder
@@ -129,7 +88,7 @@ def test_a_training_by_replays_is_the_eager_one_bit_for_bit(
     split: ud.Split, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     eager = trained(split, METHODS[name])
-    recorder = capturing(monkeypatch, Again())
+    recorder = capturing(monkeypatch, Kernels())
     captured = trained(split, METHODS[name])
     assert captured.learner.notes == ()
     assert same(captured, eager)
@@ -155,7 +114,7 @@ def test_rates_random_changes_and_optimisers_are_those_of_the_eager_training(
     split: ud.Split, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     eager = trained(split, METHODS["aos"], **options)
-    recorder = capturing(monkeypatch, Again())
+    recorder = capturing(monkeypatch, Kernels())
     captured = trained(split, METHODS["aos"], **options)
     assert recorder.recordings == 1
     assert same(captured, eager)
@@ -164,14 +123,14 @@ def test_rates_random_changes_and_optimisers_are_those_of_the_eager_training(
 def test_dropout_draws_the_same_numbers(split: ud.Split, monkeypatch: pytest.MonkeyPatch) -> None:
     net = nn.Sequential(nn.Dropout(0.2), learner(3).model)
     eager = trained(split, METHODS["aos"], net)
-    recorder = capturing(monkeypatch, Again())
+    recorder = capturing(monkeypatch, Kernels())
     assert same(trained(split, METHODS["aos"], net), eager)
     assert recorder.count > 1
 
 
 def test_bfloat16_is_the_same_training_too(split: ud.Split, monkeypatch: pytest.MonkeyPatch) -> None:
     hyper, weights = ud.Hyperparameters(epochs=2, batch=16), []
-    for recorder in (None, Again()):
+    for recorder in (None, Kernels()):
         if recorder:
             capturing(monkeypatch, recorder)
         training = ud.Training(learner(3).model, METHODS["aos"], split, hyper, precision="bfloat16")
@@ -190,14 +149,14 @@ def test_a_resumed_training_goes_on_as_the_uninterrupted_one(
     whole = trained(split, METHODS["aos"], **hyper)
     with monkeypatch.context() as patch:
         if first:
-            capturing(patch, Again())
+            capturing(patch, Kernels())
         begun = ud.Training(
             learner(3).model, METHODS["aos"], split, ud.Hyperparameters(EPOCHS, 1e-3, 16, **hyper), seed=3
         )
         for _ in range(cut):
             begun.advance()
     tensors, plain = begun.state()
-    recorder = capturing(monkeypatch, Again())
+    recorder = capturing(monkeypatch, Kernels())
     second = ud.Training(
         learner(3, seed=1).model, METHODS["aos"], split, ud.Hyperparameters(EPOCHS, 1e-3, 16, **hyper), seed=3
     )
@@ -216,7 +175,7 @@ def test_a_loss_that_changes_is_recorded_anew_and_one_that_is_made_anew_is_not(
         return ud.balanced_softmax(counts, epoch, power=1 + epoch // 2)
 
     eager = trained(split, ud.Method(ud.RandomOverSampler(), rule))
-    recorder = capturing(monkeypatch, Again())
+    recorder = capturing(monkeypatch, Kernels())
     assert same(trained(split, ud.Method(ud.RandomOverSampler(), rule)), eager)
     assert recorder.recordings == 3  # epochs 0 and 1, 2 and 3, 4
 
@@ -236,7 +195,7 @@ def test_a_change_of_what_is_trained_or_how_is_recorded_anew(split: ud.Split, mo
         return training
 
     eager = epochs()
-    recorder = capturing(monkeypatch, Again())
+    recorder = capturing(monkeypatch, Kernels())
     assert same(epochs(), eager)
     assert recorder.recordings == 4
 
@@ -244,7 +203,7 @@ def test_a_change_of_what_is_trained_or_how_is_recorded_anew(split: ud.Split, mo
 def test_tensors_that_were_replaced_are_not_trained_where_they_were(
     split: ud.Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder = capturing(monkeypatch, Again())
+    recorder = capturing(monkeypatch, Kernels())
     training = ud.Training(learner(3).model, METHODS["ros"], split, ud.Hyperparameters(epochs=9, batch=16))
     training.advance(), training.advance()
     assert recorder.recordings == 1
@@ -258,18 +217,19 @@ def test_tensors_that_were_replaced_are_not_trained_where_they_were(
     assert recorder.recordings == 3
 
 
-def test_more_altered_rows_than_there_was_room_for_are_recorded_anew(
-    split: ud.Split, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("per_copy", [False, True])
+def test_more_altered_rows_than_the_minority_has_images_are_recorded_anew_and_fewer_are_not(
+    per_copy: bool, split: ud.Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Growing(ud.Perturb):
         def refresh(self, epoch: ud.Epoch, t: int, *rest: object) -> ud.Epoch:
-            return ud.Perturb(self.attack, 0.2 + 0.2 * t, per_copy=True).refresh(epoch, t, *rest)  # type: ignore[arg-type]
+            return ud.Perturb(self.attack, 0.2 + 0.2 * t, per_copy=per_copy).refresh(epoch, t, *rest)  # type: ignore[arg-type]
 
     method = ud.Method(ud.Chain(ud.RandomOverSampler(), Growing(ud.FGSM(0.1), 0)))
     eager = trained(split, method)
-    recorder = capturing(monkeypatch, Again())
+    recorder = capturing(monkeypatch, Kernels())
     assert same(trained(split, method), eager)
-    assert 2 <= recorder.recordings <= EPOCHS
+    assert 2 <= recorder.recordings <= EPOCHS if per_copy else recorder.recordings == 1
 
 
 class Draws(nn.Sequential):
@@ -288,13 +248,13 @@ class Replaces(nn.Sequential):
         return super().forward(x)
 
 
-class Waits(Again):
+class Waits(Kernels):
     def eagerly(self, work: Callable[[], object]) -> None:
         work()
         raise UnfitError("it waits")
 
 
-class Fails(Again):
+class Fails(Kernels):
     def record(self, work: Callable[[], object]) -> Callable[[], object]:
         work()  # as far as it came
         raise RuntimeError("operation not permitted\nwhen stream is capturing")
@@ -318,23 +278,23 @@ def hooked() -> nn.Module:
 
 
 UNFIT = {
-    "hooks": (Again(), hooked(), {}, "hooks"),
-    "draws": (Again(), Draws(learner(3).model), {}, "draws random numbers on the CPU"),
-    "buffers": (Again(), Replaces(learner(3).model), {}, "in the place of its buffers"),
-    "sometimes": (Again(), Sometimes(learner(3).model), {}, "draws random numbers on the CPU"),
+    "hooks": (Kernels(), hooked(), {}, "hooks"),
+    "draws": (Kernels(), Draws(learner(3).model), {}, "draws random numbers on the CPU"),
+    "buffers": (Kernels(), Replaces(learner(3).model), {}, "in the place of its buffers"),
+    "sometimes": (Kernels(), Sometimes(learner(3).model), {}, "draws random numbers on the CPU"),
     "momentum": (
-        Again(),
+        Kernels(),
         Sometimes(learner(3).model),
         {"optimizer": ud.named_optimizer("sgd")},
         "draws random numbers",
     ),
-    "awkward": (Again(), Awkward(), {}, "draws random numbers on the CPU"),
+    "awkward": (Kernels(), Awkward(), {}, "draws random numbers on the CPU"),
     "waits": (Waits(), None, {}, "it waits"),
     "fails": (Fails(), None, {}, "RuntimeError: operation not permitted$"),
-    "does nothing": (Again(lambda work: None), None, {}, "a replay does not do"),
-    "does it twice": (Again(lambda work: (work(), work())), None, {}, "a replay does not do"),
-    "optimiser": (Again(), None, {"optimizer": torch.optim.RMSprop}, "optimiser RMSprop"),
-    "tensor": (Again(), None, {"optimizer": lambda p, lr: torch.optim.Adam(p, torch.tensor(lr))}, "optimiser Adam"),
+    "does nothing": (Kernels(times=0), None, {}, "a replay does not do"),
+    "does it twice": (Kernels(times=2), None, {}, "a replay does not do"),
+    "optimiser": (Kernels(), None, {"optimizer": torch.optim.RMSprop}, "optimiser RMSprop"),
+    "tensor": (Kernels(), None, {"optimizer": lambda p, lr: torch.optim.Adam(p, torch.tensor(lr))}, "optimiser Adam"),
 }
 
 
@@ -377,7 +337,7 @@ HOOKS = {
 def test_a_hook_that_comes_after_the_recording_ends_it(
     split: ud.Split, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder = capturing(monkeypatch, Again())
+    recorder = capturing(monkeypatch, Kernels())
     training = ud.Training(learner(3).model, METHODS["ros"], split, ud.Hyperparameters(epochs=9, batch=16))
     training.advance(), training.advance()
     replays = recorder.count
@@ -438,7 +398,7 @@ def test_images_on_disk_are_trained_eagerly(split: ud.Split, tmp_path: Path, mon
     np.save(tmp_path / "images.npy", split.train.images.numpy())
     on_disk = ud.ImageSet(PixelFile.open(tmp_path / "images.npy"), split.train.labels, split.train.classes)
     eager = trained(split, METHODS["ros"])
-    capturing(monkeypatch, Again())
+    capturing(monkeypatch, Kernels())
     captured = trained(ud.Split(on_disk, split.val, split.test), METHODS["ros"])
     assert same(captured, eager)
     assert captured.learner.notes[0].endswith("the images are read from disk")
@@ -447,7 +407,7 @@ def test_images_on_disk_are_trained_eagerly(split: ud.Split, tmp_path: Path, mon
 def test_a_network_that_breaks_is_reported_as_without_recording(
     split: ud.Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    capturing(monkeypatch, Again())
+    capturing(monkeypatch, Kernels())
     batchnorm = nn.Sequential(nn.Flatten(), nn.Linear(256, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
     with pytest.raises(ud.TrainingError, match="another batch size than 52"):  # 53 images
         trained(split, ud.Method(), batchnorm, batch=52)
@@ -456,6 +416,60 @@ def test_a_network_that_breaks_is_reported_as_without_recording(
 def test_a_training_without_a_gpu_records_nothing(split: ud.Split) -> None:
     training = ud.Training(learner(3).model, ud.Method(), split, ud.Hyperparameters(epochs=1))
     assert type(training.learner) is ud.Learner
+
+
+def moved(epoch: ud.Epoch, device: str) -> ud.Epoch:
+    rows = epoch.altered and {k: getattr(epoch.altered, k) for k in epoch.altered.__dataclass_fields__}
+    there = rows and {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in rows.items()}
+    altered = there and type(epoch.altered)(**there)
+    return replace(epoch, images=epoch.images.to(device), synthetic=epoch.synthetic.to(device), altered=altered)
+
+
+def on_stand_in(split: ud.Split, name: str, batch: int) -> ud.Training:
+    """A training of two epochs whose data and network are then on a device whose tensors have no values."""
+    options = {"augment": ud.Augment(["flip", "crop"]), "optimizer": partial(torch.optim.SGD, momentum=0.9)}
+    training = ud.Training(learner(3).model, METHODS[name], split, ud.Hyperparameters(9, 1e-3, batch, **options))  # type: ignore[arg-type]
+    training.advance(), training.advance()
+    who = training.learner
+    who.device, who._total = torch.device("meta"), who._total.to("meta")
+    who.optimizer = torch.optim.SGD(who.model.to("meta").parameters(), lr=0.1, momentum=0.9)
+    who._autocast = nullcontext  # type: ignore[method-assign]  # of which there is none for such a device
+    training.epoch, training.first = moved(training.epoch, "meta"), moved(training.first, "meta")
+    return training
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nothing_waits_for_a_device_within_an_epoch(split: ud.Split, name: str) -> None:
+    crossed = []
+    for batch in (16, 8):
+        training, t = on_stand_in(split, name, batch), 2
+        who = training.learner
+        with Watched("meta") as watched:
+            who.loss = training.method.loss(training.epoch.counts, t)
+            training.epoch = training.method.resampler.refresh(training.epoch, t, who, training.rng)
+            updates = sum(1 for _ in training._updates(t))
+        assert updates == who._steps == -(-len(training.epoch) // batch)
+        crossed.append(watched.crossed)
+    assert 0 < crossed[0] == crossed[1]  # what is sent is sent once, and not with every batch
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        lambda x: float(x.sum()),
+        lambda x: x[x > 0],
+        lambda x: x.nonzero(),
+        lambda x: x.cpu(),
+        lambda x: torch.zeros(3).to(x.device),
+        lambda x: x[torch.zeros(1, dtype=torch.int64)],
+        lambda x: x + torch.zeros(3),
+    ],
+    ids=["value", "mask", "places", "back", "not pinned", "index on the host", "two devices"],
+)
+def test_what_waits_is_noticed(waits: Callable[[torch.Tensor], object]) -> None:
+    x = torch.zeros(3, device="meta")
+    with pytest.raises((AssertionError, RuntimeError)), Watched("meta"):
+        waits(x)
 
 
 @pytest.mark.parametrize(

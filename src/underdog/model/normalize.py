@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -13,9 +12,8 @@ from underdog.data.pixels import Pixels, at_a_time, in_parts
 
 __all__ = ["Normalize", "behind", "normalized"]
 
-#: Images converted at a time while the statistics are taken, and their values, at most: sums of other chunks may differ
-#: in their last digits.
-CHUNK, VALUES = 1024, 1024 * 64 * 64 * 3
+#: Images counted at a time, and their values, at most.
+CHUNK, VALUES = 1024, 2**22
 
 
 class Normalize(nn.Module):
@@ -51,14 +49,12 @@ def normalized(network: nn.Module, images: Pixels) -> nn.Sequential:
     >>> model(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)).flatten()
     tensor([-1.,  1.])
     """
-    total, square = torch.zeros(2, images.shape[1], dtype=torch.float64)
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
     for part in in_parts(images, at_a_time(images, CHUNK, VALUES)):
-        x = to_unit(part).double().cpu()
-        total += x.sum((0, 2, 3))
-        square += x.square_().sum((0, 2, 3))
-    n = len(images) * math.prod(images.shape[2:])
-    mean = total / n
-    std = (square / n - mean.square()).clamp(min=0).sqrt()
+        counts += torch.stack([channel.flatten().bincount(minlength=256) for channel in part.unbind(1)]).cpu()
+    values, share = to_unit(torch.arange(256)).double(), counts / counts.sum(1, keepdim=True, dtype=torch.float64)
+    mean = share @ values
+    std = (share @ values.square() - mean.square()).clamp(min=0).sqrt()
     return behind(mean, torch.where(std > 1e-6, std, 1.0), network)
 
 

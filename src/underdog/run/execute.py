@@ -39,7 +39,10 @@ from underdog.run.network import build_model
 from underdog.run.spec import RunSpec
 from underdog.train import EpochRecord, Evaluation, History, Training
 
-__all__ = ["Watcher", "execute", "finished", "split_of", "whole_result"]
+__all__ = ["SYNTHETIC", "Watcher", "execute", "finished", "split_of", "whole_result"]
+
+#: Images that a resampler made, such as SMOTE's: with a run's state, but not written anew after every epoch.
+SYNTHETIC = "synthetic.safetensors"
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,8 @@ def execute(
 
     The folder ``out / spec.id`` gets ``spec.json``, ``config.json`` of a Transformers model, ``epochs.jsonl``,
     ``model.safetensors`` (best epoch), ``predictions.csv``, ``errors.safetensors`` (pictures of its worst errors) and, last,
-    ``result.json``. While the run lasts it also holds ``state.safetensors``, written anew after every epoch, from which an
-    interrupted run goes on to the same figures.
+    ``result.json``. While the run lasts it also holds ``state.safetensors``, written anew after every epoch, and
+    ``synthetic.safetensors`` where a resampler made images, from which an interrupted run goes on to the same figures.
 
     Args:
         spec: the run.
@@ -181,12 +184,12 @@ def execute(
         write_json(folder / "spec.json", spec.to_json())
         if spec.files.folder is not None:  # without which nobody could build the network again
             write_atomic(folder / "config.json", partial(shutil.copyfile, spec.files.folder / "config.json"))
-        _resume(training, folder, watcher)
+        on_disk = _resume(training, folder, watcher)
         ranks.gathered(None)  # when all have read the state, it may change
         watcher.begin(len(training.epoch) * spec.epochs, sum(r.images for r in training.records))
         while not training.finished:
             watcher.epoch(training.advance())
-            _save(training, folder)
+            on_disk = _save(training, folder, on_disk)
         begin = time.perf_counter()
         history = training.finish()
         tested = time.perf_counter() - begin
@@ -220,7 +223,7 @@ def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: 
 
 def _tidy(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
-    for name in ("state.safetensors", ".lock"):
+    for name in ("state.safetensors", SYNTHETIC, ".lock"):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -259,13 +262,18 @@ def environment(training: Training) -> dict[str, Any]:
     }
 
 
-def _save(training: Training, folder: Path) -> None:
+def _save(training: Training, folder: Path, on_disk: Tensor) -> Tensor:
+    """Write the state, and the synthetic images where they are others than those on disk; returns those that then are."""
     tensors, plain = training.state()
     plain["environment"] = environment(training)
-    meta = {"plain": json.dumps(plain)}
     own = {k: v.contiguous() for k, v in tensors.items()}
+    synthetic = {"synthetic": own.pop("epoch.synthetic")}
+    if len(training.epoch.synthetic) and training.epoch.synthetic is not on_disk:
+        write_atomic(folder / SYNTHETIC, lambda path: write_tensors(path, synthetic, {}))
+    meta = {"plain": json.dumps(plain)}
     write_atomic(folder / "state.safetensors", lambda path: write_tensors(path, own, meta))
     _save_epochs(training, folder)
+    return training.epoch.synthetic
 
 
 def _save_epochs(training: Training, folder: Path) -> None:
@@ -274,15 +282,15 @@ def _save_epochs(training: Training, folder: Path) -> None:
     write_atomic(folder / "epochs.jsonl", lambda path: path.write_text(lines, encoding="utf-8"))
 
 
-def _resume(training: Training, folder: Path, watcher: Watcher) -> None:
+def _resume(training: Training, folder: Path, watcher: Watcher) -> Tensor:
+    """Put back what was saved, if anything was; returns the synthetic images that are on disk."""
     path = folder / "state.safetensors"
     if not path.exists():
-        return
+        return training.first.synthetic
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors: dict[str, Tensor] = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-            plain = json.loads(file.metadata()["plain"])
-        training.restore(tensors, plain)
+        tensors, plain = _read(path)
+        made = _read(folder / SYNTHETIC)[0]["synthetic"] if (folder / SYNTHETIC).exists() else training.first.synthetic
+        training.restore({"epoch.synthetic": made} | tensors, plain)
     except Exception as error:
         raise TrainingError(f"{path} cannot be resumed from ({error}): remove it to start the run again") from error
     done, now = plain["environment"], environment(training)
@@ -292,6 +300,14 @@ def _resume(training: Training, folder: Path, watcher: Watcher) -> None:
             f"it was begun elsewhere ({', '.join(changed)} differ): its figures may differ in the last digits "
             "from an uninterrupted run's"
         )
+    return training.epoch.synthetic
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and plain data of a file."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        return tensors, json.loads((file.metadata() or {}).get("plain", "{}"))
 
 
 def _result(spec: RunSpec, source: Source, training: Training, history: History) -> dict[str, Any]:
@@ -372,7 +388,7 @@ def _save_predictions(path: Path, split: Split, history: History) -> None:
                 continue
             groups = np.full(len(images), "") if images.groups is None else images.groups
             for item, group, k, logits in zip(
-                images.names, groups, images.labels.tolist(), evaluation.logits, strict=True
+                images.names, groups, images.labels.tolist(), evaluation.logits.tolist(), strict=True
             ):
                 # %.9g gives every float32 back exactly.
                 writer.writerow([part, epoch, item, group, images.classes[k], *(f"{z:.9g}" for z in logits)])

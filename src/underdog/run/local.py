@@ -1,8 +1,9 @@
-"""Runs on this machine, each in a process of its own."""
+"""Runs on this machine, in processes of their own."""
 
 from __future__ import annotations
 
 import faulthandler
+import gc
 import multiprocessing
 import os
 import shutil
@@ -10,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -38,28 +39,33 @@ TAIL = 16_000
 
 
 @dataclass(frozen=True)
-class _Running:
-    """A job that is being done.
+class _Worker:
+    """A process that does jobs.
 
     Attributes:
-        job: which.
-        slot: the worker's number.
-        process: which does it.
-        reports: where it says how it goes.
+        slot: its number.
+        process: the process.
+        line: where it gets jobs, and says how they go.
         log: what it prints.
-        begin: when it started.
     """
 
-    job: Job
     slot: int
     process: BaseProcess
-    reports: Connection
+    line: Connection
     log: Path
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A job that is being done: which, by whom, and since when."""
+
+    job: Job
+    worker: _Worker
     begin: float
 
 
-class _Failure(NamedTuple):
-    """Why a run failed, in short and at length."""
+class _Done(NamedTuple):
+    """The last word on a job: why it failed, in short and at length, both "" where it did not."""
 
     error: str = ""
     details: str = ""
@@ -68,8 +74,9 @@ class _Failure(NamedTuple):
 class LocalEngine:
     """Runs in processes forked from a server that has torch imported, so that a start takes a hundredth of a second.
 
-    Images are written once to files that all processes map. A process that dies takes nothing with it, and one whose
-    parent died ends itself.
+    On the CPU each run has a process of its own. On a GPU a process takes seconds to begin, and goes on with the next run
+    unless one has failed. Images are written once to files that all processes map. A process that dies takes no other with
+    it, and one whose parent died ends itself.
 
     Args:
         sources: the data sets by name.
@@ -83,6 +90,7 @@ class LocalEngine:
         self._devices, self._threads = tuple(devices), threads
         self._waiting: list[Job] = []
         self._running: list[_Running] = []
+        self._idle: dict[int, _Worker] = {}
         self._context = multiprocessing.get_context("forkserver")
 
     @property
@@ -102,11 +110,13 @@ class LocalEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for running in self._running:  # whose files are whole or not there, whenever they end
-            running.process.kill()
-        for running in self._running:
-            running.process.join()
+        workers = [*(r.worker for r in self._running), *self._idle.values()]
+        for worker in workers:  # whose files are whole or not there, whenever they end
+            worker.process.kill()
+        for worker in workers:
+            _left(worker)
         self._running.clear()
+        self._idle.clear()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def submit(self, job: Job) -> None:
@@ -116,66 +126,103 @@ class LocalEngine:
 
     def wait(self) -> Progress | Outcome:
         """What a run reports, or that it has ended."""
-        ready = wait([r.reports for r in self._running])
-        running = next(r for r in self._running if r.reports in ready)
+        ready = wait([r.worker.line for r in self._running])
+        running = next(r for r in self._running if r.worker.line in ready)
         try:
-            report = running.reports.recv()
-        except EOFError:
-            return self._ended(running, _Failure())
-        if isinstance(report, _Failure):
-            return self._ended(running, report)
-        return Progress(running.job, *report)
+            report = running.worker.line.recv()
+        except (EOFError, OSError):
+            return self._ended(running, None)
+        return self._ended(running, report) if isinstance(report, _Done) else Progress(running.job, *report)
 
-    def _ended(self, running: _Running, failure: _Failure) -> Outcome:
-        """What became of a run that has said its last word."""
-        running.process.join()
-        running.reports.close()
-        code = running.process.exitcode or 0
-        if code and not failure.error:
+    def _ended(self, running: _Running, done: _Done | None) -> Outcome:
+        """What became of a run of which there is nothing more to hear: its last word, or None where its process died."""
+        worker = running.worker
+        if done == _Done() and _lasts(self._devices[worker.slot]):
+            self._idle[worker.slot] = worker
+        else:
+            code = _left(worker)
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-            failure = _Failure(f"its process {how}", _tail(running.log))
-        running.process.close()
+            done = done or _Done(f"its process {how}", _tail(worker.log))
         self._running.remove(running)
         self._fill()
-        return Outcome(running.job, time.monotonic() - running.begin, failure.error, failure.details)
+        return Outcome(running.job, time.monotonic() - running.begin, done.error, done.details)
 
     def _fill(self) -> None:
         """Start waiting jobs while workers are free."""
-        taken = {r.slot for r in self._running}
+        taken = {r.worker.slot for r in self._running}
         for slot in [s for s in range(self.workers) if s not in taken][: len(self._waiting)]:
             with _undisturbed():  # so that whatever was started is known, and can be ended
                 self._running.append(self._start(self._waiting.pop(0), slot))
 
     def _start(self, job: Job, slot: int) -> _Running:
-        log = self._scratch / f"{slot}.log"
-        here, there = self._context.Pipe(duplex=False)
+        begin, worker = time.monotonic(), self._idle.pop(slot, None)
+        if worker is not None and not worker.process.is_alive():  # anything may have ended it meanwhile
+            _left(worker)
+            worker = None
+        worker = worker or self._hired(slot)
+        with suppress(OSError):  # of a process that has died just now, which is heard of where it is waited for
+            worker.line.send((job, self._data(job.dataset)))
+        return _Running(job, worker, begin)
+
+    def _hired(self, slot: int) -> _Worker:
+        device, log = self._devices[slot], self._scratch / f"{slot}.log"
+        here, there = self._context.Pipe()
         process = self._context.Process(
-            target=_work,
-            args=(job, self._data(job.dataset), self._devices[slot], self._threads, there, log),
-            name=job.spec.id,
+            target=_work, args=(there, device, self._threads, log, _lasts(device)), name=f"worker {slot}"
         )
         process.start()
-        there.close()  # so that the end of the process is the end of the reports
-        return _Running(job, slot, process, here, log, time.monotonic())
+        there.close()  # so that the end of the process is the end of the line
+        return _Worker(slot, process, here, log)
 
     def _data(self, name: str) -> Path:
         return self._scratch / f"data-{list(self._sources).index(name)}"
 
 
-def _work(job: Job, data: Path, device: str, threads: int, reports: Connection, log: Path) -> None:
-    """Do a job: all of a process's life."""
+def _lasts(device: str) -> bool:
+    """Whether a worker's process goes on with the next run.
+
+    On a GPU it does, where its context and libraries take seconds. On the CPU it would gain nothing, and a run in a new
+    process depends on none before it.
+    """
+    return device != "cpu"
+
+
+def _left(worker: _Worker) -> int:
+    """Let a process that is ending end; its exit code."""
+    worker.process.join()
+    worker.line.close()
+    code = worker.process.exitcode or 0
+    worker.process.close()
+    return code
+
+
+def _work(line: Connection, device: str, threads: int, log: Path, lasting: bool) -> None:
+    """Do one job, or job after job: all of a process's life."""
     Thread(target=_end_with_parent, daemon=True).start()
-    with log.open("wb") as file:  # among the lines of other runs nobody would know whose they are
-        os.dup2(file.fileno(), sys.stdout.fileno())
-        os.dup2(file.fileno(), sys.stderr.fileno())
     faulthandler.enable()
     torch.set_num_threads(threads)
+    while True:
+        try:
+            job, data = line.recv()
+        except EOFError:  # nobody asks any more
+            return
+        with log.open("wb") as file:  # among the lines of other runs nobody would know whose they are
+            os.dup2(file.fileno(), sys.stdout.fileno())
+            os.dup2(file.fileno(), sys.stderr.fileno())
+        multiprocessing.current_process().name = job.spec.id
+        done = _do(job, data, device, line)
+        line.send(done)
+        if done.error or not lasting:  # a GPU that has failed fails its process from then on
+            return
+        gc.collect()
+        torch.cuda.empty_cache()  # other processes may need the memory
+
+
+def _do(job: Job, data: Path, device: str, line: Connection) -> _Done:
     begin = time.perf_counter()
     source = map_source(data)
     seconds = time.perf_counter() - begin
-    error, details = carry_out(job, source, device, lambda p: reports.send((p.done, p.total, p.text)), seconds)
-    if error:
-        reports.send(_Failure(error, details))
+    return _Done(*carry_out(job, source, device, lambda p: line.send((p.done, p.total, p.text)), seconds))
 
 
 def _tail(log: Path) -> str:
