@@ -8,7 +8,8 @@ evaluate    5,000 images in large batches against batches of 512
 refresh     the signs of 800 images in large chunks against chunks of 64
 interleave  k runs at once on one GPU: as k streams of one process, and as k processes
 grid        a data set's part of ``underdog grid paper``, eps given, ``--workers`` runs at once; scaled to all runs by their images
-same        ten seeds of digits each by eager float32 and by captured bfloat16: the paired difference of test macro-F1
+
+Whether the fast path is the same training is measured by ``same.py``.
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median
 from typing import Any
 
 import torch
 from measure import Comparison, Work, arguments, compare, random_images, report
-from scipy import stats
 from torch import nn
 from torch.nn import functional
 
@@ -45,11 +45,8 @@ from underdog import (
     Perturb,
     RandomStreams,
     Split,
-    aos,
     evaluate,
-    load_images,
     normalized,
-    prepare,
 )
 from underdog.bench.timing import seconds
 from underdog.captured import CapturedLearner
@@ -65,7 +62,7 @@ from underdog.train import Training
 
 BATCH, UPDATES = 128, 60
 RECORDING = "an epoch that records an update, against one that only replays"
-PARTS = ("steps", "evaluate", "refresh", "interleave", "grid", "same")
+PARTS = ("steps", "evaluate", "refresh", "interleave", "grid")
 
 
 @dataclass(frozen=True)
@@ -348,34 +345,6 @@ def whole_grid(
     return about | {"seconds": total, "scaled_seconds": scaled}
 
 
-def same_training(device: str, seeds: int, epochs: int) -> dict[str, object]:
-    """Test macro-F1 of the fast path less that of eager float32 without TF32, seed by seed, with a 95% interval."""
-    split, found = prepare(load_images("digits"), rho=20, mu=0.6).split, []
-    for seed in range(seeds):
-        scores = []
-        for precision, capture in (("float32", False), ("bfloat16", True)):
-            torch.manual_seed(seed)
-            net = normalized(PaperNet(1, 10, split.train.shape[1:]), split.train.images)
-            hyper = Hyperparameters(epochs, batch=64)
-            with setting(torch.backends.cudnn, "allow_tf32", capture):
-                own = Training(net, Method(aos(16 / 255, 0.5)), split, hyper, seed, device, precision, capture=capture)
-                while not own.finished:
-                    own.advance()
-                history = own.finish()
-            print(*history.notes, sep="\n", end="\n" if history.notes else "")
-            assert history.test is not None
-            scores.append(history.test.metrics.macro_f1)
-        found.append(scores)
-    slow, fast = zip(*found, strict=True)
-    apart = [b - a for a, b in found]
-    reach = float(stats.t.ppf(0.975, seeds - 1)) * stdev(apart) / seeds**0.5
-    figures: dict[str, object] = {"seeds": seeds, "eager_mean": mean(slow), "eager_deviation": stdev(slow)}
-    figures |= {"fast_mean": mean(fast), "fast_deviation": stdev(fast)}
-    figures |= {"difference": mean(apart), "low": mean(apart) - reach, "high": mean(apart) + reach}
-    print("the same training:", figures)
-    return figures
-
-
 def floors(rows: Sequence[Comparison], device: str) -> dict[str, object]:
     """What part of the time of each captured row the arithmetic and the memory floors are."""
     flop, moved = peaks(device)
@@ -407,7 +376,6 @@ def main() -> None:
     parser.add_argument("--precision", default="bfloat16", help="of the grid (default: %(default)s)")
     parser.add_argument("--methods", nargs="+", metavar="M", help="of the grid, such as aos (default: all)")
     parser.add_argument("--grid-runs", type=int, metavar="N", help="some of the grid's runs, and scale (default: all)")
-    parser.add_argument("--seeds", type=int, default=10, help="of the same training (default: %(default)s)")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("benchmarks/gpu.py measures training on an NVIDIA GPU, and torch finds none here")
@@ -425,8 +393,6 @@ def main() -> None:
             more[f"grid {name}"] = whole_grid(
                 name, device, options.workers, options.precision, options.methods, options.grid_runs
             )
-    if "same" in options.parts:
-        more["same"] = same_training(device, options.seeds, epochs=20)
     more["gpu"] = torch.cuda.get_device_name()
     more |= floors([r for r in rows if not any(n in r.name for n in ("evaluation", "refresh", RECORDING))], device)
     report(rows, options.json, more)

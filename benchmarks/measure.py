@@ -17,12 +17,13 @@ from underdog.bench.timing import Comparison, Work, compare, interval
 __all__ = ["Comparison", "Work", "arguments", "compare", "environment", "interval", "random_images", "report"]
 
 
-def arguments(description: str, pairs: int) -> argparse.ArgumentParser:
-    """A parser with the options that every benchmark has; one thread from here on."""
+def arguments(description: str, pairs: int | None) -> argparse.ArgumentParser:
+    """A parser with the options that benchmarks have, ``--pairs`` where they compare pairs; one thread from here on."""
     torch.set_num_threads(1)
     environment()
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--pairs", type=int, default=pairs, help="interleaved repetitions (default: %(default)s)")
+    if pairs is not None:
+        parser.add_argument("--pairs", type=int, default=pairs, help="interleaved repetitions (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     return parser
 
