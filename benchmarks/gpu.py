@@ -9,7 +9,7 @@ refresh     the signs of 800 images in large chunks against chunks of 64
 interleave  k runs at once on one GPU: as k streams of one process, and as k processes
 grid        a data set's part of ``underdog grid paper``, eps given, ``--workers`` runs at once; scaled to all runs by their images
 
-Whether the fast path is the same training is measured by ``same.py``.
+Whether the fast path is the same training is measured by ``seeds.py precision``.
 """
 
 from __future__ import annotations

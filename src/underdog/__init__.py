@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from underdog.attack.base import Attack as Attack, SignAttack as SignAttack, Victim as Victim
     from underdog.attack.fgsm import FGSM as FGSM
+    from underdog.attack.pgd import PGD as PGD
     from underdog.attack.random_sign import RandomSign as RandomSign
     from underdog.augment import Augment as Augment
     from underdog.data.fetch import fetch_dataset as fetch_dataset
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
 _MODULES: dict[str, str] = {
     "attack.base": "Attack SignAttack Victim",
     "attack.fgsm": "FGSM",
+    "attack.pgd": "PGD",
     "attack.random_sign": "RandomSign",
     "augment": "Augment",
     "data.fetch": "fetch_dataset",

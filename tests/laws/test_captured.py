@@ -78,6 +78,7 @@ METHODS = {
     "aos": ud.Method(ud.aos(0.1, 0.6)),
     "noise": ud.named_method("noise", eps=0.1, tau=0.6),
     "pixels": ud.Method(ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(fade, 0.5)))),
+    "pgd": ud.Method(ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.PGD(0.1, 2), 0.5)))),
     "class-weighted": ud.named_method("class-weighted"),
     "balanced-softmax": ud.named_method("balanced-softmax"),
 }

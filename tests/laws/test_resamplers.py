@@ -24,6 +24,7 @@ RESAMPLERS: dict[str, ud.Resampler] = {
     "equal updates": ud.EqualUpdates(),
     "undersampled, equal updates": ud.Chain(ud.RandomUnderSampler(), ud.EqualUpdates()),
     "noise": ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.RandomSign(0.1), 0.5))),
+    "pgd": ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.PGD(0.1, 2), 0.5))),
     "smote then perturb": ud.Chain(ud.SMOTE(), ud.Perturb(ud.FGSM(0.1), 0.5)),
     "undersampled then perturb": ud.Chain(ud.RandomUnderSampler(), ud.Perturb(ud.FGSM(0.1), 0.5)),
 }
@@ -196,6 +197,6 @@ def test_attacks_of_ones_own_need_not_be_signed_steps() -> None:
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_eps_and_tau_outside_their_range_are_refused(value: float) -> None:
-    for make in (lambda: ud.FGSM(value), lambda: ud.RandomSign(value), lambda: ud.Perturb(ud.FGSM(0.1), value)):
+    for make in (ud.FGSM, ud.RandomSign, ud.PGD, lambda value: ud.Perturb(ud.FGSM(0.1), value)):
         with pytest.raises(ud.InputError, match=r"(eps|tau) must be"):
-            make()
+            make(value)

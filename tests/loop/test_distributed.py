@@ -40,6 +40,7 @@ RESAMPLERS = {
     "aos": (COUNTS, AOS),
     "one chunk": (FEW, AOS),
     "pixels": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(Darken(), 0.9))),
+    "steps": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.PGD(EPS, 2), 0.9))),
     "draws": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.RandomSign(EPS), 0.9))),
 }
 FLIP = ud.Augment(["flip"])

@@ -1,8 +1,9 @@
-"""FGSM against foolbox."""
+"""FGSM and PGD against foolbox."""
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,22 +16,78 @@ with warnings.catch_warnings():
     import foolbox
 
 
-@pytest.mark.parametrize("eps", [1 / 255, 8 / 255, 0.3])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_fgsm_gives_foolboxs_images(eps: float, channels: int) -> None:
-    rng = np.random.default_rng(0)
+BYTES, RNG = (0, 255), np.random.default_rng
+
+
+def images(channels: int) -> tuple[ud.Learner, torch.Tensor, torch.Tensor]:
+    """A learner, images that meet both bounds, and their classes."""
+    rng = RNG(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (32, channels, 16, 16), dtype=np.uint8))
-    pixels[:, :, :4], pixels[:, :, 4:8] = 0, 255  # both bounds are met
+    pixels[:, :, :4], pixels[:, :, 4:8] = BYTES
     y = torch.from_numpy(rng.integers(0, 5, 32))
     torch.manual_seed(0)
     learner = ud.Learner(ud.PaperNet(channels, 5, (16, 16), width=0.25), 5)
     for _ in range(3):  # BatchNorm's statistics are then no longer trivial
         learner.step(ud.to_unit(pixels), y)
-    x = ud.to_unit(pixels).contiguous(memory_format=torch.channels_last)
-    ours = ud.FGSM(eps)(learner, x, y, rng)
+    return learner, ud.to_unit(pixels).contiguous(memory_format=torch.channels_last), y
+
+
+def by_foolbox(attack: Any, learner: ud.Learner, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
     victim = foolbox.PyTorchModel(learner.model.eval(), bounds=(0, 1), device="cpu")
-    _, theirs, _ = foolbox.attacks.LinfFastGradientAttack(random_start=False)(victim, x, y, epsilons=eps)
-    assert torch.equal(ours, theirs)
+    return attack(victim, x, y, epsilons=eps)[1]
+
+
+@pytest.mark.parametrize("eps", [1 / 255, 8 / 255, 0.3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fgsm_gives_foolboxs_images(eps: float, channels: int) -> None:
+    learner, x, y = images(channels)
+    ours = ud.FGSM(eps)(learner, x, y, RNG(0))
+    assert torch.equal(ours, by_foolbox(foolbox.attacks.LinfFastGradientAttack(random_start=False), learner, x, y, eps))
     assert (ours - x).abs().max() == pytest.approx(eps, abs=1e-6)
     assert (ours[:, :, 4:8] <= 1).all()
     assert (ours[:, :, :4] >= 0).all()
+
+
+@pytest.mark.parametrize(("eps", "steps", "size"), [(8 / 255, 1, 8 / 255), (8 / 255, 7, 2 / 255), (0.3, 5, 0.2)])
+def test_pgd_gives_foolboxs_images(eps: float, steps: int, size: float) -> None:
+    learner, x, y = images(3)
+    ours = ud.PGD(eps, steps, size, random_start=False)(learner, x, y, RNG(0))
+    theirs = foolbox.attacks.LinfPGD(abs_stepsize=size, steps=steps, random_start=False)
+    assert torch.equal(ours, by_foolbox(theirs, learner, x, y, eps))
+
+
+@pytest.mark.parametrize("random_start", [False, True])
+def test_pgd_stays_as_near_as_fgsm_and_finds_a_higher_loss(random_start: bool) -> None:
+    learner, x, y = images(3)
+    before = x.clone()
+    attacks = ud.FGSM(0.1), ud.PGD(0.1, random_start=random_start)
+    one, many = (attack(learner, x, y, RNG(0)) for attack in attacks)
+    assert torch.equal(x, before)
+    assert (many - x).abs().max() <= 0.1 + 1e-6
+    assert 0 <= many.min() <= many.max() <= 1
+    losses = [learner.objective(learner.logits(each), y).mean() for each in (x, one, many)]
+    assert losses == sorted(losses)
+    again, other = (attacks[1](learner, x, y, RNG(seed)) for seed in (0, 1))
+    assert torch.equal(again, many)
+    assert torch.equal(other, many) is not random_start
+
+
+def test_pgd_of_no_distance_leaves_images_as_they_are() -> None:
+    learner, x, y = images(1)
+    assert torch.equal(ud.PGD(0.0)(learner, x, y, RNG(0)), x)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"steps": 0}, "steps must be a whole number above 0, not 0"),
+        ({"steps": 1.5}, "steps must be a whole number above 0, not 1.5"),
+        ({"step_size": 0}, "step_size must be a number above 0, not 0"),
+        ({"step_size": float("nan")}, "step_size must be a number above 0, not nan"),
+        ({"random_start": "no"}, "random_start must be True or False, not 'no'"),
+    ],
+)
+def test_pgd_refuses_what_it_cannot_do(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(ud.InputError) as error:
+        ud.PGD(0.1, **options)
+    assert str(error.value) == why

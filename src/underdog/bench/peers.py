@@ -6,12 +6,14 @@ import importlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from underdog.attack.pgd import PGD
 from underdog.bench.setting import BATCH, EPS, SHAPES, Setting, imbalanced, installed, network, random_images
 from underdog.bench.timing import Comparison, Work
 from underdog.data.images import ImageSet, to_unit
@@ -24,7 +26,7 @@ from underdog.resample.random import RandomOverSampler
 from underdog.resample.smote import SMOTE
 from underdog.rng import RandomStreams
 
-__all__ = ["PEERS", "Missing", "balanced_by_imblearn", "balanced_by_underdog", "balancing", "fgsm", "missing", "pgd"]
+__all__ = ["PEERS", "Missing", "attacked", "balanced_by_imblearn", "balanced_by_underdog", "balancing", "missing"]
 
 #: Distributions by the names of their modules, and how to install them. torchattacks asks for an old version of
 #: requests, which it hardly uses and others cannot live with.
@@ -33,8 +35,8 @@ PEERS = {
     "foolbox": ("foolbox", "pip install 'underdog[bench]'"),
     "torchattacks": ("torchattacks", "pip install --no-deps torchattacks requests"),
 }
-#: Images that FGSM alters at a time.
-ALTERED = 64
+#: Images that are altered at a time, and PGD's steps and their length.
+ALTERED, STEPS, STEP = 64, 10, EPS / 4
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ def missing(module: str) -> str | None:
     return None
 
 
-def fgsm(setting: Setting, library: str) -> Iterator[Comparison | Missing]:
+def attacked(setting: Setting, attack: str, library: str) -> Iterator[Comparison | Missing]:
     """The same images altered by another library, whose own loss and checks it keeps."""
-    name = f"FGSM of {ALTERED} images against {library}"
+    name = f"{attack} of {ALTERED} images against {library}"
     if why := missing(library):
         yield Missing(name, why)
         return
@@ -75,34 +77,49 @@ def fgsm(setting: Setting, library: str) -> Iterator[Comparison | Missing]:
         y = images.labels[:ALTERED].to(setting.device)
         yield setting.compare(
             f"{name} {installed(library)}",
-            lambda: perturb_batch(x, y, model, eps=EPS, tau=1, minority=range(10)),
-            _ATTACKS[library](model, x, y),
+            _ATTACKS[attack, "underdog"](model, x, y),
+            _ATTACKS[attack, library](model, x, y),
             target=1.0,
             per=1e-3,
             unit="ms",
-            times=3,
+            times=3 if attack == "FGSM" else 1,
         )
 
 
-def pgd() -> Iterator[Missing]:
-    """A peer's attack that there is nothing here to compare with."""
-    why = "underdog's attack takes one step, by which altered images are stored as signs, in two bits a value"
-    yield Missing("PGD against foolbox and torchattacks", why)
+def _fgsm(model: Any, x: Tensor, y: Tensor) -> Work:
+    return lambda: perturb_batch(x, y, model, eps=EPS, tau=1, minority=range(10))
 
 
-def _foolbox(model: Any, x: Tensor, y: Tensor) -> Work:
+def _pgd(model: Any, x: Tensor, y: Tensor) -> Work:
+    learner, rng = Learner(model, 10, device=x.device), np.random.default_rng(0)
+    model.eval()  # the learner has made it train
+    return lambda: PGD(EPS, STEPS, STEP, random_start=False)(learner, x, y, rng)
+
+
+def _foolbox(attack: Callable[[Any], Any], model: Any, x: Tensor, y: Tensor) -> Work:
     foolbox = importlib.import_module("foolbox")
-    attack = foolbox.attacks.LinfFastGradientAttack(random_start=False)
-    wrapped = foolbox.PyTorchModel(model, (0, 1), device=x.device)
-    return lambda: attack.run(wrapped, x, y, epsilon=EPS)
+    made, wrapped = attack(foolbox.attacks), foolbox.PyTorchModel(model, (0, 1), device=x.device)
+    return lambda: made.run(wrapped, x, y, epsilon=EPS)
 
 
-def _torchattacks(model: Any, x: Tensor, y: Tensor) -> Work:
-    attack = importlib.import_module("torchattacks").FGSM(model, eps=EPS)
-    return lambda: attack(x, y)
+def _torchattacks(attack: Callable[[Any, Any], Any], model: Any, x: Tensor, y: Tensor) -> Work:
+    made = attack(importlib.import_module("torchattacks"), model)
+    return lambda: made(x, y)
 
 
-_ATTACKS: dict[str, Callable[[Any, Tensor, Tensor], Work]] = {"foolbox": _foolbox, "torchattacks": _torchattacks}
+#: By attack and library: what alters images of some classes by a network. None begins at random, so that all do the same.
+_ATTACKS: dict[tuple[str, str], Callable[[Any, Tensor, Tensor], Work]] = {
+    ("FGSM", "underdog"): _fgsm,
+    ("FGSM", "foolbox"): partial(_foolbox, lambda library: library.LinfFastGradientAttack(random_start=False)),
+    ("FGSM", "torchattacks"): partial(_torchattacks, lambda library, model: library.FGSM(model, eps=EPS)),
+    ("PGD", "underdog"): _pgd,
+    ("PGD", "foolbox"): partial(
+        _foolbox, lambda library: library.LinfPGD(abs_stepsize=STEP, steps=STEPS, random_start=False)
+    ),
+    ("PGD", "torchattacks"): partial(
+        _torchattacks, lambda library, model: library.PGD(model, eps=EPS, alpha=STEP, steps=STEPS, random_start=False)
+    ),
+}
 
 #: Ways to balance, and the type that imbalanced-learn is given: its SMOTE wraps around on uint8.
 _BALANCERS: dict[str, tuple[Resampler, str, type]] = {

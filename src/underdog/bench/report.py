@@ -9,7 +9,7 @@ from typing import Any
 
 from underdog.bench.floors import Share
 from underdog.bench.memory import memory
-from underdog.bench.peers import PEERS, Missing, balancing, fgsm, pgd
+from underdog.bench.peers import PEERS, Missing, attacked, balancing
 from underdog.bench.setting import SHAPES, Setting, environment, installed
 from underdog.bench.timing import Comparison
 from underdog.bench.training import against_bare, against_loader, aos_against_ros, refresh
@@ -68,8 +68,11 @@ def measurements(setting: Setting) -> list[tuple[str, Callable[[], Iterator[Figu
         ("a sampler and a loader", partial(against_loader, setting)),
         ("AOS against ROS", partial(aos_against_ros, setting)),
         ("a refresh", partial(refresh, setting)),
-        *((f"FGSM of {library}", partial(fgsm, setting, library)) for library in ("foolbox", "torchattacks")),
-        ("PGD", pgd),
+        *(
+            (f"{attack} of {library}", partial(attacked, setting, attack, library))
+            for attack in ("FGSM", "PGD")
+            for library in ("foolbox", "torchattacks")
+        ),
         *((f"balancing by {method}", partial(balancing, setting, method)) for method in ("ROS", "SMOTE")),
         ("memory", partial(memory, setting)),
     ]

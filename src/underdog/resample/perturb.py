@@ -57,7 +57,7 @@ class Perturb:
         copies_only: alter only examples beyond the first of each image (the copies that oversampling made).
         per_copy: attack every chosen example by itself, as the algorithm is printed, instead of every
             distinct image once. The gradient being taken in evaluation mode, the two agree bit for bit
-            for FGSM; ``RandomSign`` draws anew for every copy.
+            for FGSM; ``RandomSign`` and ``PGD``'s random start draw anew for every copy.
         clip: cut altered images to [0, 1]; False shows the formula as printed (sign attacks only).
         minority: class numbers to alter; by default the epoch's own.
 
