@@ -46,7 +46,7 @@ def add_grid(commands: Commands) -> None:
     command = commands.add_parser(
         "grid",
         help="an experiment of many runs: data sets, imbalances, methods, seeds",
-        description="Make all runs of a grid, several at once, each in a process of its own. Finished runs are never made "
+        description="Make all runs of a grid, several at once, in processes of their own. Finished runs are never made "
         "again; those that failed are tried again when the same command is given again.\n\ngrids:\n"
         + "\n".join(f"  {name:<12} {text}" for name, text in _KNOWN.items())
         + "\n  FILE.yaml    a grid of your own (docs/grids.md)",
