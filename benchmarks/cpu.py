@@ -1,8 +1,9 @@
 """Steps towards faster training on a CPU, each with and without: what was predicted is in docs/performance.md.
 
 Epochs of a bare loop with Table 1's network, batches of 128, one thread: the memory format, the precision, ``torch.compile``;
-then how memory is allocated, in processes of their own, for the bare loop and (``--parts grids``, an hour) for a grid of two
-workers, whose processor time is that of all their runs. ``--profile`` says where a step's time goes instead. Linux only.
+four networks with stacked weights; then how memory is allocated, in processes of their own, for the bare loop and
+(``--parts grids``, an hour) for a grid of two workers, whose processor time is that of all their runs. ``--profile``
+says where a step's time goes instead. Linux only.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from statistics import median
 
 import torch
 from measure import Comparison, Work, arguments, compare, random_images, report
+from stacked import stacked
 from torch import nn
 from tqdm import tqdm
 
@@ -29,6 +31,7 @@ from grid import run_all, source
 from underdog.bench.setting import SHAPES, network
 from underdog.bench.timing import measured
 from underdog.bench.training import bare_loop
+from underdog.learner import PRECISIONS as DTYPES
 from underdog.names import PRECISIONS
 from underdog.run.engine import Job
 from underdog.run.local import TUNABLES, LocalEngine
@@ -75,6 +78,17 @@ def steps(pairs: int) -> Iterator[Comparison]:
         yield compared(name, compiled, loop(data, precision, last))
 
 
+def stacks(pairs: int) -> Iterator[Comparison]:
+    """An update of four trainings with stacked weights against four updates of the loop."""
+    for precision in PRECISIONS:
+        one = stacked(SHAPES["CIFAR-10"], 4, "cpu", DTYPES[precision], updates=1)
+        four = loop("CIFAR-10", precision, torch.channels_last)
+        for work in (one, four):
+            work()
+        name = f"four trainings stacked against one after the other, {precision}, CIFAR-10"
+        yield compare(name, one, four, None, PER, "us/image", pairs)
+
+
 def child(arguments: list[str], settings: dict[str, str]) -> float:
     """What this script prints in a process with such an environment."""
     command = [sys.executable, "-W", "ignore", __file__, *arguments]
@@ -105,7 +119,7 @@ def grids(pairs: int) -> Iterator[Comparison]:
         yield allocated(f"a grid of two workers, {precision}", "large pages", ["--grid", precision], pairs)
 
 
-PARTS = {"steps": steps, "allocators": allocators, "grids": grids}
+PARTS = {"steps": steps, "stacks": stacks, "allocators": allocators, "grids": grids}
 
 
 def alone(data: str, precision: str) -> float:

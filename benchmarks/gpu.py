@@ -3,10 +3,10 @@
 Random images of CIFAR-10's and MNIST's shapes, the paper's network and batches. ``--parts`` chooses what is measured:
 
 steps       images on the GPU, then bfloat16, channels_last, fused Adam, underdog's eager updates, updates captured as a CUDA
-            graph; an epoch that records one anew
+            graph; compiled kernels; an epoch that records an update anew
 evaluate    5,000 images in large batches against batches of 512
 refresh     the signs of 800 images in large chunks against chunks of 64
-interleave  k runs at once on one GPU: as k streams of one process, and as k processes
+interleave  k runs at once on one GPU: as k streams of one process, with stacked weights, and as k processes
 grid        a data set's part of ``underdog grid paper``, eps given, ``--workers`` runs at once; scaled to all runs by their images
 
 Whether the fast path is the same training is measured by ``seeds.py precision``.
@@ -30,6 +30,7 @@ from typing import Any
 
 import torch
 from measure import Comparison, Work, arguments, compare, random_images, report
+from stacked import stacked
 from torch import nn
 from torch.nn import functional
 
@@ -144,7 +145,13 @@ def updates(training: Training) -> Work:
 
 
 def bare(
-    data: Data, device: str, precision: torch.dtype, channels_last: bool, fused: bool, resident: bool = True
+    data: Data,
+    device: str,
+    precision: torch.dtype,
+    channels_last: bool,
+    fused: bool,
+    resident: bool = True,
+    compiled: bool = False,
 ) -> Work:
     """The same updates in plain PyTorch; images that are not resident are float32 on the host, which sends each batch."""
     like, on = training(data, device, capture=False), torch.device(device)
@@ -155,6 +162,7 @@ def bare(
     images, labels = like.first.images[:].to(where), torch.from_numpy(like.first.labels).to(where)
     images = images if resident else to_unit(images)
     stream, t = RandomStreams(0), iter(range(10**9))
+    network = torch.compile(model) if compiled else model
 
     def epoch() -> None:
         order = torch.from_numpy(stream("shuffle", next(t)).permutation(len(images))).to(where)
@@ -162,7 +170,7 @@ def bare(
             x, y = sent(images[rows], on), sent(labels[rows], on)
             x = (x.to(torch.float32).div_(255) if resident else x).contiguous(memory_format=kind)
             with torch.autocast(device, precision, enabled=precision != torch.float32):
-                logits = model(x)
+                logits = network(x)
             optimizer.zero_grad(set_to_none=True)
             functional.cross_entropy(logits.float(), y).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -189,6 +197,8 @@ def steps(name: str, device: str, pairs: int) -> list[Comparison]:
     captured = updates(training(data, device))
     eager = updates(training(data, device, capture=False))
     rows.append(against(f"{name}: float32 captured, against eager", captured, eager, BATCH * UPDATES + 60, pairs))
+    fused, compiled = (bare(data, device, bf16, True, True, compiled=each) for each in (False, True))
+    rows.append(against(f"{name}: compiled kernels, against fused Adam", compiled, fused, BATCH * UPDATES + 60, pairs))
     return [*rows, recording(name, device, pairs)]
 
 
@@ -271,6 +281,13 @@ def together(name: str, device: str, k: int, epochs: int) -> float:
     return k * epochs * len(trainings[0].epoch) / (time.perf_counter() - begin)
 
 
+def as_one(name: str, device: str, k: int, epochs: int) -> float:
+    """Images a second of k trainings with their weights stacked."""
+    epoch = waiting(stacked(DATA[name].shape, k, device, torch.bfloat16, UPDATES), device)
+    epoch()
+    return k * BATCH * UPDATES * epochs / sum(seconds(epoch, time.perf_counter) for _ in range(epochs))
+
+
 def on_stream(training: Training, t: int, stream: Any) -> Iterator[None]:
     """The updates of epoch t, all on a stream: the order of the images too, which other streams would not wait for."""
     with torch.cuda.stream(stream):
@@ -314,9 +331,12 @@ def interleave(name: str, device: str, counts: Sequence[int], epochs: int) -> li
     found = []
     for k in counts:
         rate, ready = apart(name, device, k, epochs)
-        streams = together(name, device, k, epochs)
-        found.append({"data": name, "runs": k, "streams": streams, "processes": rate, "ready_s": ready})
-        print(f"{name}: {k} runs: {streams:,.0f} images/s by streams, {rate:,.0f} by processes, ready in {ready:.1f} s")
+        streams, one = together(name, device, k, epochs), as_one(name, device, k, epochs)
+        found.append({"data": name, "runs": k, "streams": streams, "stacked": one, "processes": rate, "ready_s": ready})
+        print(
+            f"{name}: {k} runs: {streams:,.0f} images/s by streams, {one:,.0f} stacked, {rate:,.0f} by processes, "
+            f"ready in {ready:.1f} s"
+        )
     return found
 
 

@@ -107,6 +107,8 @@ def main() -> None:
     found = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", default=found, help="(default: %(default)s)")
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error(f"--seeds must be at least 2, of which there is a spread, not {options.seeds}")
     ways, seeds = WAYS[options.what], range(options.seeds)
     scores: dict[str, list[float]] = {name: [] for name in ways}
     for seed in tqdm(seeds, unit="seed"):

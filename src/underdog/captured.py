@@ -74,13 +74,16 @@ class CudaGraphs:
         torch's random state and allocator broken.
         """
         current, mode = torch.cuda.current_stream(self._device), torch.cuda.get_sync_debug_mode()
+        again = torch.is_warn_always_enabled()
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream), warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             try:
                 torch.cuda.set_sync_debug_mode("warn")
+                torch.set_warn_always(True)  # also what another training of this process was told once
                 work()
             finally:
+                torch.set_warn_always(again)
                 torch.cuda.set_sync_debug_mode(mode)
                 # Also where work broke: what it changed until then is about to be put back.
                 current.wait_stream(self._stream)
@@ -283,9 +286,8 @@ class CapturedLearner(Learner):
         with self._undone():
             replay()
             found = self._looks()
-        for a, b, c in zip(before, expected, found, strict=True):
-            if not (c - b).norm() <= TOLERANCE * (b - a).norm():
-                raise UnfitError("a replay does not do what an eager update does")
+        if not all(map(_near, before, expected, found)):
+            raise UnfitError("a replay does not do what an eager update does")
         key = self._key(epoch, numbers.shape, augment)
         return _Recording(self.loss, key, own, numbers, drawn, tuple(rates), replay)
 
@@ -353,6 +355,11 @@ def _equal(a: object, b: object) -> bool:
         return bool(a == b)
     except Exception:  # values of somebody's own class that cannot be compared, such as tensors
         return False
+
+
+def _near(before: Tensor, expected: Tensor, found: Tensor) -> bool:
+    """Whether values have changed as they were to."""
+    return bool((found - expected).norm() <= TOLERANCE * (expected - before).norm())
 
 
 def _address(tensor: Any) -> tuple[Any, ...]:

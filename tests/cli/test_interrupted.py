@@ -8,12 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
 from safetensors import safe_open
+
+import underdog as ud
+from underdog.run import execute
 
 RUN = "--epochs 5 --width 0.1 --batch 16 --lr 0.01"
 AOS = f"{RUN} --method aos --eps 16/255 --tau 0.6"
@@ -157,34 +162,55 @@ def test_a_run_stopped_before_or_after_any_write_goes_on_to_the_same_files(
     assert write > 11  # spec, two of each epoch, model, predictions, gallery or synthetic images, result
 
 
-def test_synthetic_images_are_written_once_and_missed_where_they_are_gone(
+def interrupted(underdog: Any, options: str, monkeypatch: pytest.MonkeyPatch, epochs: int) -> Path:
+    """The state of a run that was stopped after so many more epochs."""
+    advance, left = ud.Training.advance, [epochs]
+
+    def stops(self: ud.Training) -> object:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return advance(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ud.Training, "advance", stops)
+        assert underdog(options).code == 130
+    (state,) = Path(options.rsplit(maxsplit=1)[-1]).glob("*/state.safetensors")
+    return state
+
+
+def test_synthetic_images_are_made_again_and_not_saved(
     photos: Path, tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written: list[str] = []
-    replace = Path.replace
-
-    def counted(self: Path, target: Path) -> Path:
-        written.append(target.name)
-        return replace(self, target)
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "replace", counted)
     options = f"train {photos} {SMOTE} --epochs 3 --out {tmp_path / 'runs'}"
+    state = interrupted(underdog, options, monkeypatch, epochs=1)
+    with safe_open(state, framework="pt") as file:
+        assert "epoch.synthetic" not in file.keys()  # noqa: SIM118
     with monkeypatch.context() as patch:
-        patch.setattr("underdog.train.Training.finish", stop)
-        assert underdog(options).code == 130
-    assert written.count("state.safetensors") == 3
-    assert written.count("synthetic.safetensors") == 1
-    (made,) = (tmp_path / "runs").glob("*/synthetic.safetensors")
-    made.rename(tmp_path / "elsewhere")
-    ran = underdog(options)
+        patch.setattr("underdog.resample.smote.SMOTE.start", ud.RandomOverSampler().start)
+        ran = underdog(options)
     assert ran.code == 1
-    assert "state.safetensors cannot be resumed from (a state of " in ran.err
-    (tmp_path / "elsewhere").rename(made)
+    assert "cannot be resumed from (the images that the resampler makes here are not those" in ran.err
     assert underdog(options).code == 0
-    assert not made.exists()
+
+
+def test_a_state_that_holds_synthetic_images_goes_on_however_often_it_is_stopped(
+    photos: Path, tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = f"train {photos} {SMOTE} --epochs 4 --out"
+    underdog(options, tmp_path / "whole")
+    with monkeypatch.context() as patch:  # as earlier versions did
+        patch.setattr(execute, "_save", partial(as_before, execute._save))
+        interrupted(underdog, f"{options} {tmp_path / 'old'}", monkeypatch, epochs=1)
+    state = interrupted(underdog, f"{options} {tmp_path / 'old'}", monkeypatch, epochs=1)
+    with safe_open(state, framework="pt") as file:
+        assert len(file.get_tensor("epoch.synthetic"))
+    assert underdog(options, tmp_path / "old").code == 0
+    assert kept(tmp_path / "old") == kept(tmp_path / "whole")
+
+
+def as_before(save: Any, training: ud.Training, folder: Path, made: Any) -> None:
+    save(training, folder, replace(made, images=made.images.clone()))
 
 
 def test_ctrl_c_says_how_to_go_on(photos: Path, deadly: Path, underdog: Any) -> None:

@@ -59,6 +59,7 @@ def test_selecting_keeps_everything_that_belongs_to_an_image() -> None:
     assert (some.groups.tolist(), some.names.tolist()) == (list("yvy"), list("yvy"))
     assert some.labels.tolist() == [0, 0, 0]
     assert torch.equal(some.images, image_set().images[[3, 0, 3]])
+    assert torch.equal(image_set().select([-1]).images, image_set().images[-1:])
     assert (some.counts, some.shape, some.classes) == ((3, 0), (3, 2, 2), ("a", "b"))
     assert image_set().names.tolist() == list("01234")
 

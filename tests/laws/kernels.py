@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-__all__ = ["Kernels", "Watched"]
+__all__ = ["Kernels", "watched"]
 
 
 class Kernels:
-    """Records as a CUDA graph does: the kernels of the work with the addresses that they read and write, and no Python.
+    """Records as a CUDA graph does: the kernels of the work with the memory that they read and write, and no Python.
 
-    A replay calls the same kernels on the same tensors, and puts what a kernel returned where it was returned before.
+    A replay calls the same kernels on the same memory, and puts what a kernel returned where it was returned before. Unlike
+    a CUDA graph's, recording does the work as well, which who records has to undo.
 
     Args:
         times: how often a replay does so; but for once it is no replay.
@@ -46,43 +49,59 @@ class Recorded(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[Any, Any, Any, list[torch.Tensor]]] = []
+        self.calls: list[tuple[Any, Any, list[torch.Tensor]]] = []
 
     def __torch_dispatch__(self, kernel: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = kernel(*args, **(kwargs or {}))
-        self.calls.append((kernel, args, kwargs or {}, tensors(found)))
+        self.calls.append((kernel, where((args, kwargs or {})), tensors(where(found))))
         return found
 
     def again(self) -> None:
         with torch.no_grad():
-            for kernel, args, kwargs, places in self.calls:
+            for kernel, (args, kwargs), places in self.calls:
                 for found, place in zip(tensors(kernel(*args, **kwargs)), places, strict=True):
                     if found.data_ptr() != place.data_ptr():
                         place.copy_(found)
 
 
-class Watched(TorchDispatchMode):
-    """Refuses kernels that a GPU would wait for, or could not run: values asked for by Python, shapes that depend on
-    values, and tensors of two devices in one kernel. Only ``to`` and ``copy_`` may cross, and only to the device.
+@contextmanager
+def watched(device: str) -> Iterator[Watched]:
+    """Refuse what a GPU would wait for, or could not run, beyond what a device without values refuses by itself: numbers of
+    Python that become a tensor there, tensors of two devices in one kernel, and copies to it that do not go by ``sent``,
+    which fetches what a GPU can fetch without waiting.
 
     Args:
-        device: what stands for the GPU.
+        device: what stands for the GPU, such as "meta".
     """
+    with Numbers(device), Watched(device) as kernels:
+        yield kernels
+
+
+class Numbers(TorchFunctionMode):
+    """Refuses tensors that are made there of numbers."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.device = torch.device(device)
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = function(*args, **(kwargs or {}))
+        made = function in (torch.tensor, torch.as_tensor) and found.device == self.device
+        assert not made, "a tensor made of numbers waits until they are there"
+        return found
+
+
+class Watched(TorchDispatchMode):
+    """Refuses kernels, and counts what crosses to the device."""
 
     def __init__(self, device: str) -> None:
         super().__init__()
         self.device, self.crossed = torch.device(device), 0
 
     def __torch_dispatch__(self, kernel: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = tensors((args, kwargs or {}))
+        given, name = tensors((args, kwargs or {})), kernel.overloadpacket.__name__
         found = kernel(*args, **(kwargs or {}))
         devices = {t.device for t in [*given, *tensors(found)] if t.numel()}
-        name = kernel.overloadpacket.__name__
-        if name in ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal"):
-            assert self.device not in devices, f"{name} waits for the device"
-        if name in ("index", "index_put", "index_put_") and self.device in devices:
-            masks = [t for t in given if t.dtype == torch.bool and t.numel()]
-            assert not masks, f"{name} by a mask waits for the device"
         if len(devices) > 1:
             assert name in ("_to_copy", "copy_"), f"{name} of tensors on {devices}"
             to = found.device if name == "_to_copy" else args[0].device
@@ -91,6 +110,11 @@ class Watched(TorchDispatchMode):
             assert any(frame.function == "sent" for frame in stack), f"{stack[1]} waits until it was fetched"
             self.crossed += 1
         return found
+
+
+def where(tree: Any) -> Any:
+    """The same with tensors that keep their memory whatever becomes of those given, such as ``p.data = other``."""
+    return tree_map_only(torch.Tensor, torch.Tensor.detach, tree)
 
 
 def tensors(tree: Any) -> list[torch.Tensor]:

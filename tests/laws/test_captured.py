@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from kernels import Kernels, Watched
+from kernels import Kernels, watched
 from small import Awkward, image_set, learner
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -26,6 +26,7 @@ import underdog as ud
 from underdog import train
 from underdog.captured import CapturedLearner, CudaGraphs, UnfitError
 from underdog.cli.grid import _devices
+from underdog.data.images import sent
 from underdog.data.pixels import PixelFile
 from underdog.resample.perturb import chunk_size
 
@@ -74,6 +75,7 @@ def fade(victim: object, x: torch.Tensor, y: torch.Tensor, rng: object) -> torch
 METHODS = {
     "baseline": ud.Method(),
     "ros": ud.Method(ud.RandomOverSampler()),
+    "rus": ud.Method(ud.RandomUnderSampler(0.13)),
     "smote": ud.Method(ud.SMOTE(2)),
     "aos": ud.Method(ud.aos(0.1, 0.6)),
     "noise": ud.named_method("noise", eps=0.1, tau=0.6),
@@ -105,7 +107,7 @@ def test_a_training_by_replays_is_the_eager_one_bit_for_bit(
         {"scheduler": ud.named_scheduler("cosine", warmup=1)},
         {"scheduler": ud.named_scheduler("step"), "optimizer": ud.named_optimizer("adamw")},
         {"lr_backbone": 1e-4, "scheduler": ud.named_scheduler("linear")},
-        {"augment": ud.Augment(["flip", "rotate90", "crop", "color"])},
+        {"augment": ud.Augment(["flip", "vflip", "rotate90", "crop", "color"])},
         {"optimizer": partial(torch.optim.SGD, momentum=0.9, fused=True), "lr": 0.01},
         {"optimizer": partial(torch.optim.SGD, fused=True), "lr": 0.01},
     ],
@@ -129,12 +131,13 @@ def test_dropout_draws_the_same_numbers(split: ud.Split, monkeypatch: pytest.Mon
     assert recorder.count > 1
 
 
-def test_bfloat16_is_the_same_training_too(split: ud.Split, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", METHODS)
+def test_bfloat16_is_the_same_training_too(split: ud.Split, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hyper, weights = ud.Hyperparameters(epochs=2, batch=16), []
     for recorder in (None, Kernels()):
         if recorder:
             capturing(monkeypatch, recorder)
-        training = ud.Training(learner(3).model, METHODS["aos"], split, hyper, precision="bfloat16")
+        training = ud.Training(learner(3).model, METHODS[name], split, hyper, precision="bfloat16")
         training.advance(), training.advance()
         weights.append(training.learner.weights())
     assert all(torch.equal(v, weights[1][k]) for k, v in weights[0].items())
@@ -199,6 +202,39 @@ def test_a_change_of_what_is_trained_or_how_is_recorded_anew(split: ud.Split, mo
     recorder = capturing(monkeypatch, Kernels())
     assert same(epochs(), eager)
     assert recorder.recordings == 4
+
+
+def with_epoch(training: ud.Training, **changes: object) -> None:
+    training.epoch, training.first = (replace(e, **changes) for e in (training.epoch, training.first))
+
+
+CHANGES = {
+    "batch": lambda t: setattr(t, "hyper", replace(t.hyper, batch=8)),
+    "augment": lambda t: setattr(t, "hyper", replace(t.hyper, augment=ud.Augment(["flip", "vflip"]))),
+    "images": lambda t: with_epoch(t, images=255 - t.epoch.images),
+    "synthetic": lambda t: setattr(t, "epoch", replace(t.epoch, synthetic=255 - t.epoch.synthetic)),
+    "eps": lambda t: setattr(t, "method", ud.Method(ud.Chain(ud.SMOTE(2), ud.Every(2, ud.Perturb(ud.FGSM(0.3), 0.6))))),
+    "attack": lambda t: setattr(t, "method", ud.Method(ud.Chain(ud.SMOTE(2), ud.Every(2, ud.Perturb(fade, 0.6))))),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_what_is_shown_is_recorded_anew(
+    split: ud.Split, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = ud.Method(ud.Chain(ud.SMOTE(2), ud.Every(2, ud.Perturb(ud.FGSM(0.1), 0.6))))
+
+    def epochs() -> ud.Training:
+        training = ud.Training(learner(3).model, method, split, ud.Hyperparameters(epochs=9, batch=16))
+        training.advance(), training.advance()
+        CHANGES[change](training)
+        training.advance(), training.advance()
+        return training
+
+    eager = epochs()
+    recorder = capturing(monkeypatch, Kernels())
+    assert same(epochs(), eager)
+    assert recorder.recordings == 2
 
 
 def test_tensors_that_were_replaced_are_not_trained_where_they_were(
@@ -375,6 +411,7 @@ def test_work_is_waited_for_however_it_ends_and_what_torch_says_of_it_is_heard(
 
     def work() -> None:
         order.append("work")
+        assert torch.is_warn_always_enabled()  # other trainings of this process may have heard it before
         if said is None:
             raise ValueError("it broke")
         warnings.warn(said, stacklevel=1)
@@ -391,6 +428,7 @@ def test_work_is_waited_for_however_it_ends_and_what_torch_says_of_it_is_heard(
     with pytest.raises((UnfitError, ValueError), match=why) if why else nullcontext():
         CudaGraphs(torch.device("cuda")).eagerly(work)
     assert order == ["own waits for current", "work", "current waits for own"]
+    assert not torch.is_warn_always_enabled()
 
 
 def test_images_on_disk_are_trained_eagerly(split: ud.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,38 +477,72 @@ def on_stand_in(split: ud.Split, name: str, batch: int) -> ud.Training:
     return training
 
 
+def epoch_of(training: ud.Training, t: int) -> int:
+    """The refresh and the updates of an epoch; how many updates."""
+    who = training.learner
+    who.loss = training.method.loss(training.epoch.counts, t)
+    training.epoch = training.method.resampler.refresh(training.epoch, t, who, training.rng)
+    return sum(1 for _ in training._updates(t))
+
+
+@pytest.mark.parametrize("captured", [False, True], ids=["eager", "captured"])
 @pytest.mark.parametrize("name", METHODS)
-def test_nothing_waits_for_a_device_within_an_epoch(split: ud.Split, name: str) -> None:
+def test_nothing_waits_for_a_device_within_an_epoch(
+    split: ud.Split, name: str, captured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Kernels()
+    if captured:
+        capturing(monkeypatch, recorder)
+        # A trial may wait, and this device has no fused kernels.
+        monkeypatch.setattr("underdog.captured._near", lambda *_: True)
+        monkeypatch.setattr(CapturedLearner, "_rates_on_device", lambda *_: nullcontext())
     crossed = []
     for batch in (16, 8):
-        training, t = on_stand_in(split, name, batch), 2
-        who = training.learner
-        with Watched("meta") as watched:
-            who.loss = training.method.loss(training.epoch.counts, t)
-            training.epoch = training.method.resampler.refresh(training.epoch, t, who, training.rng)
-            updates = sum(1 for _ in training._updates(t))
-        assert updates == who._steps == -(-len(training.epoch) // batch)
-        crossed.append(watched.crossed)
-    assert 0 < crossed[0] == crossed[1]  # what is sent is sent once, and not with every batch
+        training = on_stand_in(split, name, batch)
+        epoch_of(training, 2)
+        replays, recordings = recorder.count, recorder.recordings
+        with watched("meta") as seen:
+            updates = epoch_of(training, 4)
+        assert updates == -(-len(training.epoch) // batch)
+        assert training.learner.notes == ()
+        assert recorder.recordings == recordings
+        if captured:
+            assert recorder.count - replays == len(training.epoch) // batch
+        crossed.append(seen.crossed)
+    assert 0 < crossed[0] == crossed[1]  # what updates need is sent once, and not with every batch
 
 
 @pytest.mark.parametrize(
     "waits",
     [
-        lambda x: float(x.sum()),
-        lambda x: x[x > 0],
-        lambda x: x.nonzero(),
-        lambda x: x.cpu(),
         lambda x: torch.zeros(3).to(x.device),
         lambda x: x[torch.zeros(1, dtype=torch.int64)],
-        lambda x: x + torch.zeros(3),
+        lambda x: torch.tensor(1.0, device=x.device),
     ],
-    ids=["value", "mask", "places", "back", "not pinned", "index on the host", "two devices"],
+    ids=["not sent", "index on the host", "number"],
 )
 def test_what_waits_is_noticed(waits: Callable[[torch.Tensor], object]) -> None:
     x = torch.zeros(3, device="meta")
-    with pytest.raises((AssertionError, RuntimeError)), Watched("meta"):
+    waits(x)
+    with pytest.raises(AssertionError), watched("meta"):
         waits(x)
+
+
+def test_what_is_sent_to_a_gpu_is_pinned_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+
+    def pin(self: torch.Tensor) -> torch.Tensor:
+        calls.append("pinned")
+        return self
+
+    def to(self: torch.Tensor, device: torch.device, **options: bool) -> torch.Tensor:
+        calls.append((device.type, options))
+        return self
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    sent(torch.arange(3), torch.device("cuda"))
+    assert calls == ["pinned", ("cuda", {"non_blocking": True})]
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,8 @@ def taken(pixels: Pixels, which: Indices) -> Pixels:
     if isinstance(pixels, PixelFile):
         return pixels.select(which)
     # Whole images at once, where an index would copy value by value.
-    return pixels.index_select(0, torch.from_numpy(which).to(pixels.device))
+    numbers = torch.from_numpy(np.arange(len(pixels))[which])  # -1 is the last one
+    return pixels.index_select(0, numbers.to(pixels.device))
 
 
 def at_a_time(pixels: Pixels, images: int, values: int) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,7 @@ from underdog.run.network import build_model
 from underdog.run.spec import RunSpec
 from underdog.train import EpochRecord, Evaluation, History, Training
 
-__all__ = ["SYNTHETIC", "Watcher", "execute", "finished", "split_of", "whole_result"]
-
-#: Images that a resampler made, such as SMOTE's: with a run's state, but not written anew after every epoch.
-SYNTHETIC = "synthetic.safetensors"
+__all__ = ["Watcher", "execute", "finished", "split_of", "whole_result"]
 
 
 @dataclass(frozen=True)
@@ -145,8 +143,8 @@ def execute(
 
     The folder ``out / spec.id`` gets ``spec.json``, ``config.json`` of a Transformers model, ``epochs.jsonl``,
     ``model.safetensors`` (best epoch), ``predictions.csv``, ``errors.safetensors`` (pictures of its worst errors) and, last,
-    ``result.json``. While the run lasts it also holds ``state.safetensors``, written anew after every epoch, and
-    ``synthetic.safetensors`` where a resampler made images, from which an interrupted run goes on to the same figures.
+    ``result.json``. While the run lasts it also holds ``state.safetensors``, written anew after every epoch, from which an
+    interrupted run goes on to the same figures.
 
     Args:
         spec: the run.
@@ -184,12 +182,13 @@ def execute(
         write_json(folder / "spec.json", spec.to_json())
         if spec.files.folder is not None:  # without which nobody could build the network again
             write_atomic(folder / "config.json", partial(shutil.copyfile, spec.files.folder / "config.json"))
-        on_disk = _resume(training, folder, watcher)
+        made = _Made.of(training.epoch.synthetic)
+        _resume(training, folder, watcher, made)
         ranks.gathered(None)  # when all have read the state, it may change
         watcher.begin(len(training.epoch) * spec.epochs, sum(r.images for r in training.records))
         while not training.finished:
             watcher.epoch(training.advance())
-            on_disk = _save(training, folder, on_disk)
+            _save(training, folder, made)
         begin = time.perf_counter()
         history = training.finish()
         tested = time.perf_counter() - begin
@@ -213,7 +212,7 @@ def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: 
     training = start(spec, source, device, Watcher(), ranks)
     if result := ranks.told(nothing):
         return result
-    _resume(training, folder, Watcher())
+    _resume(training, folder, Watcher(), _Made.of(training.epoch.synthetic))
     ranks.gathered(None)
     while not training.finished:
         training.advance()
@@ -223,7 +222,7 @@ def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: 
 
 def _tidy(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
-    for name in ("state.safetensors", SYNTHETIC, ".lock"):
+    for name in ("state.safetensors", ".lock"):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -262,18 +261,33 @@ def environment(training: Training) -> dict[str, Any]:
     }
 
 
-def _save(training: Training, folder: Path, on_disk: Tensor) -> Tensor:
-    """Write the state, and the synthetic images where they are others than those on disk; returns those that then are."""
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Images that a resampler made when a run began, such as SMOTE's: made again when it goes on, and not saved.
+
+    Attributes:
+        images: (P, C, H, W) uint8.
+        digest: by which a state knows those that it was saved with.
+    """
+
+    images: Tensor
+    digest: str
+
+    @classmethod
+    def of(cls, images: Tensor) -> _Made:
+        return cls(images, blake2b(images.cpu().contiguous().numpy().data, digest_size=16).hexdigest())
+
+
+def _save(training: Training, folder: Path, made: _Made) -> None:
     tensors, plain = training.state()
+    if training.epoch.synthetic is made.images:
+        del tensors["epoch.synthetic"]
+        plain["synthetic"] = made.digest
     plain["environment"] = environment(training)
-    own = {k: v.contiguous() for k, v in tensors.items()}
-    synthetic = {"synthetic": own.pop("epoch.synthetic")}
-    if len(training.epoch.synthetic) and training.epoch.synthetic is not on_disk:
-        write_atomic(folder / SYNTHETIC, lambda path: write_tensors(path, synthetic, {}))
     meta = {"plain": json.dumps(plain)}
+    own = {k: v.contiguous() for k, v in tensors.items()}
     write_atomic(folder / "state.safetensors", lambda path: write_tensors(path, own, meta))
     _save_epochs(training, folder)
-    return training.epoch.synthetic
 
 
 def _save_epochs(training: Training, folder: Path) -> None:
@@ -282,15 +296,17 @@ def _save_epochs(training: Training, folder: Path) -> None:
     write_atomic(folder / "epochs.jsonl", lambda path: path.write_text(lines, encoding="utf-8"))
 
 
-def _resume(training: Training, folder: Path, watcher: Watcher) -> Tensor:
-    """Put back what was saved, if anything was; returns the synthetic images that are on disk."""
+def _resume(training: Training, folder: Path, watcher: Watcher, made: _Made) -> None:
     path = folder / "state.safetensors"
     if not path.exists():
-        return training.first.synthetic
+        return
     try:
-        tensors, plain = _read(path)
-        made = _read(folder / SYNTHETIC)[0]["synthetic"] if (folder / SYNTHETIC).exists() else training.first.synthetic
-        training.restore({"epoch.synthetic": made} | tensors, plain)
+        with safe_open(path, framework="pt") as file:
+            tensors: dict[str, Tensor] = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            plain = json.loads(file.metadata()["plain"])
+        if plain.get("synthetic", made.digest) != made.digest:
+            raise InputError("the images that the resampler makes here are not those that the run was begun with")
+        training.restore({"epoch.synthetic": made.images} | tensors, plain)
     except Exception as error:
         raise TrainingError(f"{path} cannot be resumed from ({error}): remove it to start the run again") from error
     done, now = plain["environment"], environment(training)
@@ -300,14 +316,6 @@ def _resume(training: Training, folder: Path, watcher: Watcher) -> Tensor:
             f"it was begun elsewhere ({', '.join(changed)} differ): its figures may differ in the last digits "
             "from an uninterrupted run's"
         )
-    return training.epoch.synthetic
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and plain data of a file."""
-    with safe_open(path, framework="pt") as file:
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-        return tensors, json.loads((file.metadata() or {}).get("plain", "{}"))
 
 
 def _result(spec: RunSpec, source: Source, training: Training, history: History) -> dict[str, Any]:

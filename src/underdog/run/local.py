@@ -34,6 +34,8 @@ __all__ = ["LocalEngine"]
 PRELOADED = ["underdog.run.local", "sklearn.neighbors", "torch._dynamo"]
 #: Where glibc's allocator is told how to work.
 TUNABLES = "GLIBC_TUNABLES"
+#: Seconds for a process to end by itself.
+PATIENCE = 1
 #: Characters of what a run that failed has said on its standard output and error.
 TAIL = 16_000
 
@@ -65,10 +67,17 @@ class _Running:
 
 
 class _Done(NamedTuple):
-    """The last word on a job: why it failed, in short and at length, both "" where it did not."""
+    """The last word on a job.
+
+    Attributes:
+        error: why it failed, in short; "" where it did not.
+        details: the same at length.
+        lasts: whether its process goes on, and waits for the next one.
+    """
 
     error: str = ""
     details: str = ""
+    lasts: bool = False
 
 
 class LocalEngine:
@@ -131,13 +140,16 @@ class LocalEngine:
         try:
             report = running.worker.line.recv()
         except (EOFError, OSError):
-            return self._ended(running, None)
-        return self._ended(running, report) if isinstance(report, _Done) else Progress(running.job, *report)
+            report = None
+        if isinstance(report, _Done | None):
+            with _undisturbed():  # so that every process is known as what it is
+                return self._ended(running, report)
+        return Progress(running.job, *report)
 
     def _ended(self, running: _Running, done: _Done | None) -> Outcome:
         """What became of a run of which there is nothing more to hear: its last word, or None where its process died."""
         worker = running.worker
-        if done == _Done() and _lasts(self._devices[worker.slot]):
+        if done and done.lasts:
             self._idle[worker.slot] = worker
         else:
             code = _left(worker)
@@ -160,6 +172,8 @@ class LocalEngine:
             _left(worker)
             worker = None
         worker = worker or self._hired(slot)
+        with suppress(OSError):
+            worker.log.write_bytes(b"")  # what the run before has said is not this one's
         with suppress(OSError):  # of a process that has died just now, which is heard of where it is waited for
             worker.line.send((job, self._data(job.dataset)))
         return _Running(job, worker, begin)
@@ -188,9 +202,11 @@ def _lasts(device: str) -> bool:
 
 
 def _left(worker: _Worker) -> int:
-    """Let a process that is ending end; its exit code."""
-    worker.process.join()
+    """Let a process end that has said its last word, and end it where it does not; its exit code."""
     worker.line.close()
+    worker.process.join(PATIENCE)
+    worker.process.kill()  # a thread of somebody's network may hold it for ever
+    worker.process.join()
     code = worker.process.exitcode or 0
     worker.process.close()
     return code
@@ -199,23 +215,39 @@ def _left(worker: _Worker) -> int:
 def _work(line: Connection, device: str, threads: int, log: Path, lasting: bool) -> None:
     """Do one job, or job after job: all of a process's life."""
     Thread(target=_end_with_parent, daemon=True).start()
+    _print_to(log)
     faulthandler.enable()
     torch.set_num_threads(threads)
-    while True:
+    goes_on = True
+    while goes_on:
         try:
             job, data = line.recv()
         except EOFError:  # nobody asks any more
             return
-        with log.open("wb") as file:  # among the lines of other runs nobody would know whose they are
-            os.dup2(file.fileno(), sys.stdout.fileno())
-            os.dup2(file.fileno(), sys.stderr.fileno())
+        _print_to(log)
         multiprocessing.current_process().name = job.spec.id
         done = _do(job, data, device, line)
-        line.send(done)
-        if done.error or not lasting:  # a GPU that has failed fails its process from then on
-            return
+        goes_on = lasting and not done.error and _cleared()
+        line.send(done._replace(lasts=goes_on))
+
+
+def _print_to(log: Path) -> None:
+    """Let what is printed from now on stand alone in a file: among the lines of other runs nobody would know whose they are."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+
+
+def _cleared() -> bool:
+    """Give back what a run has held; False where the device has failed, and would fail every later run of this process."""
+    try:
         gc.collect()
         torch.cuda.empty_cache()  # other processes may need the memory
+    except Exception:
+        return False
+    return True
 
 
 def _do(job: Job, data: Path, device: str, line: Connection) -> _Done:

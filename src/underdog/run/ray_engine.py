@@ -25,7 +25,7 @@ from underdog.data.pixels import PixelFile
 from underdog.data.sources import Source
 from underdog.errors import InputError, UnderdogError
 from underdog.run.engine import Job, Outcome, Progress, carry_out
-from underdog.run.execute import SYNTHETIC, finished
+from underdog.run.execute import finished
 from underdog.run.files import write_atomic
 from underdog.run.ray_cluster import Ray, check_versions, first_line, joined, own_cluster, probe
 
@@ -36,7 +36,7 @@ NODES = 3
 #: Seconds between two copies of an unfinished run's state to the one who submitted it, at least.
 KEEP = 60
 #: The files from which an unfinished run goes on.
-STATE = ("spec.json", "config.json", "epochs.jsonl", SYNTHETIC, "state.safetensors")
+STATE = ("spec.json", "config.json", "epochs.jsonl", "state.safetensors")
 #: Parts of a source.
 PARTS = ("train", "val", "test")
 
@@ -282,7 +282,7 @@ def _keep(job: Job, files: Files) -> str:
     try:
         if not finished(job.folder, job.spec):
             _write(job.folder, files)
-        for name in ("state.safetensors", SYNTHETIC, ".lock"):  # of a run that was interrupted here
+        for name in ("state.safetensors", ".lock"):  # of a run that was interrupted here
             (job.folder / name).unlink(missing_ok=True)
     except (UnderdogError, OSError) as error:
         return str(error)
