@@ -14,7 +14,7 @@ from torch import Tensor
 
 from underdog.data.images import ImageSet, sent, to_unit
 from underdog.data.imbalance import minority_by_count
-from underdog.data.pixels import CPU, PixelFile, Pixels, ahead
+from underdog.data.pixels import CPU, PixelFile, Pixels, ahead, at
 from underdog.errors import InputError
 from underdog.ranks import ALONE, Ranks
 
@@ -92,7 +92,7 @@ class AlteredSigns:
         return len(self.packed)
 
     def show(self, x: Tensor, which: Tensor) -> Tensor:
-        signs = unpack_signs(self.packed[which], x[0].numel()).view(x.shape)
+        signs = unpack_signs(self.packed.index_select(0, which), x[0].numel()).view(x.shape)
         moved = x.add(signs, alpha=self.eps)
         return moved.clamp_(0, 1) if self.clip else moved
 
@@ -121,7 +121,7 @@ class AlteredPixels:
         return len(self.pixels)
 
     def show(self, x: Tensor, which: Tensor) -> Tensor:
-        return self.pixels[which]
+        return self.pixels.index_select(0, which)
 
     def unmoved(self) -> int:
         return int((~self.moved).sum())
@@ -248,10 +248,11 @@ class Epoch:
 
     def _pixels(self, rows: Tensor) -> Tensor:
         if not len(self.synthetic):
-            return self.images[rows]
+            return at(self.images, rows)
         m, device = len(self.images), self.images.device
         own = (rows < m).view(-1, 1, 1, 1).to(device)
-        return torch.where(own, self.images[rows.clamp(max=m - 1)], self.synthetic[(rows - m).clamp(min=0).to(device)])
+        made = (rows - m).clamp(min=0).to(device)
+        return torch.where(own, at(self.images, rows.clamp(max=m - 1)), at(self.synthetic, made))
 
     def _show(self, origin: Tensor, rows: Tensor) -> Tensor:
         x = self._unit(origin)

@@ -16,6 +16,7 @@ __all__ = [
     "check_positive",
     "check_ratio",
     "check_same",
+    "check_step",
     "check_tau",
     "check_whole",
 ]
@@ -81,6 +82,15 @@ def check_eps(eps: float) -> None:
     if not 0 <= _number("eps", eps) <= 1:
         raise InputError(
             f"eps must be a number in [0, 1], in units of pixels from 0 to 1 (such as 8/255), not {_shown(eps)}"
+        )
+
+
+def check_step(step_size: float) -> None:
+    """A step must be a number in (0, 1], for the same reason."""
+    if not 0 < _number("step_size", step_size) <= 1:
+        raise InputError(
+            "step_size must be a number above 0 and at most 1, in units of pixels from 0 to 1 (such as 2/255), not "
+            f"{_shown(step_size)}"
         )
 
 

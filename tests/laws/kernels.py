@@ -77,6 +77,10 @@ def watched(device: str) -> Iterator[Watched]:
         yield kernels
 
 
+#: What makes a tensor of numbers.
+MAKES = (torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor)
+
+
 class Numbers(TorchFunctionMode):
     """Refuses tensors that are made there of numbers."""
 
@@ -86,8 +90,12 @@ class Numbers(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = function(*args, **(kwargs or {}))
-        made = function in (torch.tensor, torch.as_tensor) and found.device == self.device
-        assert not made, "a tensor made of numbers waits until they are there"
+        if isinstance(found, torch.Tensor) and found.device == self.device:
+            assert function not in MAKES, "a tensor made of numbers waits until they are there"
+        if function in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
+            assert not any(isinstance(leaf, list) for leaf in pair(args[1])), (
+                "numbers of places wait until they are there"
+            )
         return found
 
 
@@ -100,6 +108,8 @@ class Watched(TorchDispatchMode):
 
     def __torch_dispatch__(self, kernel: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given, name = tensors((args, kwargs or {})), kernel.overloadpacket.__name__
+        masked = name.startswith("index_put") and any(t.dtype == torch.bool for t in tensors(args[1]))
+        assert not masked, "places by a mask wait for how many there are"
         found = kernel(*args, **(kwargs or {}))
         devices = {t.device for t in [*given, *tensors(found)] if t.numel()}
         if len(devices) > 1:
@@ -115,6 +125,10 @@ class Watched(TorchDispatchMode):
 def where(tree: Any) -> Any:
     """The same with tensors that keep their memory whatever becomes of those given, such as ``p.data = other``."""
     return tree_map_only(torch.Tensor, torch.Tensor.detach, tree)
+
+
+def pair(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
 
 
 def tensors(tree: Any) -> list[torch.Tensor]:

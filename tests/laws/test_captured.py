@@ -518,8 +518,12 @@ def test_nothing_waits_for_a_device_within_an_epoch(
         lambda x: torch.zeros(3).to(x.device),
         lambda x: x[torch.zeros(1, dtype=torch.int64)],
         lambda x: torch.tensor(1.0, device=x.device),
+        lambda x: x.new_tensor(1.0),
+        lambda x: torch.asarray(1.0, device=x.device),
+        lambda x: x[[0, 1]],
+        lambda x: x.__setitem__(x > 0, x[:1]),
     ],
-    ids=["not sent", "index on the host", "number"],
+    ids=["not sent", "index on the host", "number", "new", "array", "places", "mask"],
 )
 def test_what_waits_is_noticed(waits: Callable[[torch.Tensor], object]) -> None:
     x = torch.zeros(3, device="meta")

@@ -17,6 +17,7 @@ with warnings.catch_warnings():
 
 
 BYTES, RNG = (0, 255), np.random.default_rng
+STEP = "must be a number above 0 and at most 1, in units of pixels from 0 to 1 (such as 2/255)"
 
 
 def images(channels: int) -> tuple[ud.Learner, torch.Tensor, torch.Tensor]:
@@ -72,6 +73,21 @@ def test_pgd_stays_as_near_as_fgsm_and_finds_a_higher_loss(random_start: bool) -
     assert torch.equal(other, many) is not random_start
 
 
+def test_a_gradient_that_is_one_value_for_many_pixels_is_followed() -> None:
+    class Sums(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = torch.nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(x.sum((2, 3)))
+
+    x, y = torch.full((4, 3, 8, 8), 0.5), torch.tensor([0, 1, 0, 1])
+    moved = ud.PGD(0.1, steps=2.0)(ud.Learner(Sums(), 2), x, y, RNG(0))  # 2.0 is 2
+    assert (moved - x).abs().max() <= 0.1 + 1e-6
+    assert not torch.equal(moved, x)
+
+
 def test_pgd_of_no_distance_leaves_images_as_they_are() -> None:
     learner, x, y = images(1)
     assert torch.equal(ud.PGD(0.0)(learner, x, y, RNG(0)), x)
@@ -80,10 +96,11 @@ def test_pgd_of_no_distance_leaves_images_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"steps": 0}, "steps must be a whole number above 0, not 0"),
-        ({"steps": 1.5}, "steps must be a whole number above 0, not 1.5"),
-        ({"step_size": 0}, "step_size must be a number above 0, not 0"),
-        ({"step_size": float("nan")}, "step_size must be a number above 0, not nan"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
+        ({"steps": 1.5}, "steps must be a whole number of at least 1, not 1.5"),
+        ({"step_size": 0}, f"step_size {STEP}, not 0"),
+        ({"step_size": 2}, f"step_size {STEP}, not 2"),
+        ({"step_size": float("nan")}, f"step_size {STEP}, not nan"),
         ({"random_start": "no"}, "random_start must be True or False, not 'no'"),
     ],
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from underdog.attack.base import Victim
 from underdog.data.images import sent
-from underdog.validate import check_eps, check_kind, check_positive
+from underdog.validate import check_eps, check_kind, check_step, check_whole
 
 __all__ = ["PGD"]
 
@@ -19,21 +19,23 @@ __all__ = ["PGD"]
 class PGD:
     """x' = x_steps, where x_(k+1) = clip(x + clip(x_k + a sign(grad J(NN, x_k, y)) - x, -eps, eps), 0, 1), a being ``step_size``.
 
-    Steps cost a gradient each, where ``FGSM`` takes one, and find images of a higher loss within the same distance.
-    Altered images are kept whole, as four bytes a value.
+    Steps cost a gradient each, where ``FGSM`` takes one; some ten of them mostly find images of a higher loss within the same
+    distance. Altered images are kept whole, as four bytes a value. With a random start each of several processes that train
+    together alters all images by itself, and an image without a gradient moves too, so that none is counted as unmoved.
 
     Args:
         eps: how far a value may move, in pixel units of [0, 1].
         steps: gradients to follow, at least 1.
-        step_size: length of a step in pixel units, above 0; 2.5 eps / steps where None.
+        step_size: length of a step in pixel units, above 0 and at most 1; 2.5 eps / steps where None.
         random_start: begin at x_0 = x + u, u uniform in [-eps, eps] for each value; at x itself where False, which is the
             Basic Iterative Method.
 
     Raises:
         InputError: a value outside its range.
 
-    *Source*: Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks", section 2.1; without random
-    start Kurakin et al. 2017, "Adversarial examples in the physical world", section 2.2.
+    *Source*: Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks", sections 2.1 (steps), 3 (random
+    start) and 5 (their length); without random start Kurakin et al. 2017, "Adversarial examples in the physical world",
+    section 2.2.
     *Deviation*: the paper of AOS has FGSM alone.
 
     >>> import underdog as ud
@@ -47,9 +49,9 @@ class PGD:
 
     def __post_init__(self) -> None:
         check_eps(self.eps)
-        check_positive("steps", self.steps, whole=True)
+        object.__setattr__(self, "steps", check_whole("steps", self.steps, least=1))
         if self.step_size is not None:
-            check_positive("step_size", self.step_size)
+            check_step(self.step_size)
         check_kind("random_start", self.random_start, bool, "True or False")
 
     def __call__(self, victim: Victim, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
@@ -59,7 +61,7 @@ class PGD:
             start = rng.uniform(-self.eps, self.eps, tuple(x.shape)).astype(np.float32)
             at = (x + sent(start, x.device)).clamp_(0, 1)
         for _ in range(self.steps):
-            signs = victim.gradient(at, lambda logits: victim.objective(logits, y)).sign_()
+            signs = victim.gradient(at, lambda logits: victim.objective(logits, y)).sign()
             moved = torch.add(at, signs, alpha=size).sub_(x).clamp_(-self.eps, self.eps)
             at = moved.add_(x).clamp_(0, 1)
         return at

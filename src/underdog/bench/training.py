@@ -62,7 +62,7 @@ def bare_loop(
     def epoch() -> None:
         order = torch.from_numpy(stream("shuffle", next(t)).permutation(len(images))).to(device)
         for rows in torch.split(order, BATCH):
-            x = pixels[rows].to(torch.float32).div_(255).contiguous(memory_format=memory_format)
+            x = pixels.index_select(0, rows).to(torch.float32).div_(255).contiguous(memory_format=memory_format)
             with torch.autocast(device.type, PRECISIONS[precision], enabled=half):
                 logits = model(x)
             loss = functional.cross_entropy(logits.float(), labels[rows])

@@ -304,8 +304,6 @@ def _resume(training: Training, folder: Path, watcher: Watcher, made: _Made) -> 
         with safe_open(path, framework="pt") as file:
             tensors: dict[str, Tensor] = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
             plain = json.loads(file.metadata()["plain"])
-        if plain.get("synthetic", made.digest) != made.digest:
-            raise InputError("the images that the resampler makes here are not those that the run was begun with")
         training.restore({"epoch.synthetic": made.images} | tensors, plain)
     except Exception as error:
         raise TrainingError(f"{path} cannot be resumed from ({error}): remove it to start the run again") from error
@@ -316,6 +314,10 @@ def _resume(training: Training, folder: Path, watcher: Watcher, made: _Made) -> 
             f"it was begun elsewhere ({', '.join(changed)} differ): its figures may differ in the last digits "
             "from an uninterrupted run's"
         )
+    if plain.get("synthetic", made.digest) != made.digest:
+        note = "the resampler made other images when the run went on than when it was begun, elsewhere or by other versions"
+        training.notes = (*training.notes, note)
+        watcher.message(note)
 
 
 def _result(spec: RunSpec, source: Source, training: Training, history: History) -> dict[str, Any]:

@@ -206,8 +206,10 @@ def _left(worker: _Worker) -> int:
     worker.line.close()
     worker.process.join(PATIENCE)
     worker.process.kill()  # a thread of somebody's network may hold it for ever
-    worker.process.join()
-    code = worker.process.exitcode or 0
+    worker.process.join(PATIENCE)
+    code = worker.process.exitcode
+    if code is None:  # not even the system can end it: it waits for a device
+        return -signal.SIGKILL
     worker.process.close()
     return code
 
@@ -233,11 +235,12 @@ def _work(line: Connection, device: str, threads: int, log: Path, lasting: bool)
 
 def _print_to(log: Path) -> None:
     """Let what is printed from now on stand alone in a file: among the lines of other runs nobody would know whose they are."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    with log.open("wb") as file:
-        os.dup2(file.fileno(), sys.stdout.fileno())
-        os.dup2(file.fileno(), sys.stderr.fileno())
+    with suppress(Exception):  # whatever somebody's network has put there
+        sys.stdout.flush()
+        sys.stderr.flush()
+    with suppress(OSError), log.open("wb") as file:
+        for standard in (1, 2):
+            os.dup2(file.fileno(), standard)
 
 
 def _cleared() -> bool:
