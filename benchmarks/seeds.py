@@ -12,11 +12,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import mean, stdev
 
 import torch
 from measure import arguments, environment
-from scipy import stats
 from tqdm import tqdm
 
 from underdog import (
@@ -37,6 +35,7 @@ from underdog import (
     prepare,
 )
 from underdog.bench.report import environment_line
+from underdog.report.summary import ENOUGH_SEEDS, Spread
 
 
 @dataclass(frozen=True)
@@ -91,28 +90,28 @@ def score(way: Way, seed: int, epochs: int, device: str) -> float:
     return history.test.metrics.macro_f1
 
 
-def spread(values: Sequence[float]) -> str:
-    return f"{mean(values):.4f} +/- {stdev(values):.4f}"
+def shown(spread: Spread) -> str:
+    return f"{spread.mean:.4f} +/- {spread.sd:.4f}"
 
 
-def difference(values: Sequence[float], reference: Sequence[float]) -> str:
-    """The mean of paired differences, and its interval by Student's t."""
-    apart = [a - b for a, b in zip(values, reference, strict=True)]
-    reach = float(stats.t.ppf(0.975, len(apart) - 1)) * stdev(apart) / len(apart) ** 0.5
-    return f"{mean(apart):+.4f} ({mean(apart) - reach:+.4f} to {mean(apart) + reach:+.4f})"
+def difference(scores: Sequence[float], reference: Sequence[float]) -> str:
+    """The mean of paired differences, and its interval."""
+    apart = Spread(tuple(a - b for a, b in zip(scores, reference, strict=True)))
+    assert apart.interval is not None
+    return "{:+.4f} ({:+.4f} to {:+.4f})".format(apart.mean, *apart.interval)
 
 
 def main() -> None:
     parser = arguments(str(__doc__), None)
     parser.add_argument("what", choices=tuple(WAYS))
-    parser.add_argument("--seeds", type=int, default=10, help="at least 2 (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=10, help=f"at least {ENOUGH_SEEDS} (default: %(default)s)")
     parser.add_argument("--eps", type=float, default=16, help="in 255ths (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=20, help="(default: %(default)s)")
     found = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", default=found, help="(default: %(default)s)")
     options = parser.parse_args()
-    if options.seeds < 2:
-        parser.error(f"--seeds must be at least 2, of which there is a spread, not {options.seeds}")
+    if options.seeds < ENOUGH_SEEDS:
+        parser.error(f"--seeds must be at least {ENOUGH_SEEDS}, of which there is an interval, not {options.seeds}")
     ways, seeds = WAYS[options.what](options.eps / 255), range(options.seeds)
     scores: dict[str, list[float]] = {name: [] for name in ways}
     for seed in tqdm(seeds, unit="seed"):
@@ -120,7 +119,7 @@ def main() -> None:
             scores[name].append(score(way, seed, options.epochs, options.device))
     columns = list(scores.values())
     rows = [[str(seed), *(f"{each[seed]:.4f}" for each in columns)] for seed in seeds]
-    rows.append(["mean +/- SD", *map(spread, columns)])
+    rows.append(["mean +/- SD", *(shown(Spread(tuple(each))) for each in columns)])
     rows.append([f"less {next(iter(ways))}", "", *(difference(each, columns[0]) for each in columns[1:])])
     print(environment_line(environment()), "", sep="\n")
     for row in (["seed", *ways], ["---"] * (1 + len(ways)), *rows):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from underdog.data.images import ImageSet, sent, to_unit
 from underdog.data.imbalance import minority_by_count
-from underdog.data.pixels import CPU, PixelFile, Pixels, ahead, at
+from underdog.data.pixels import CPU, PixelFile, Pixels, ahead, gather
 from underdog.errors import InputError
 from underdog.ranks import ALONE, Ranks
 
@@ -248,11 +248,11 @@ class Epoch:
 
     def _pixels(self, rows: Tensor) -> Tensor:
         if not len(self.synthetic):
-            return at(self.images, rows)
+            return gather(self.images, rows)
         m, device = len(self.images), self.images.device
         own = (rows < m).view(-1, 1, 1, 1).to(device)
         made = (rows - m).clamp(min=0).to(device)
-        return torch.where(own, at(self.images, rows.clamp(max=m - 1)), at(self.synthetic, made))
+        return torch.where(own, gather(self.images, rows.clamp(max=m - 1)), gather(self.synthetic, made))
 
     def _show(self, origin: Tensor, rows: Tensor) -> Tensor:
         x = self._unit(origin)

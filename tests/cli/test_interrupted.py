@@ -205,7 +205,7 @@ def test_a_state_that_holds_synthetic_images_goes_on_however_often_it_is_stopped
     options = f"train {photos} {SMOTE} --epochs 4 --out"
     underdog(options, tmp_path / "whole")
     with monkeypatch.context() as patch:  # as earlier versions did
-        patch.setattr(execute, "_save", partial(as_before, execute._save))
+        patch.setattr(execute, "save_state", partial(as_before, execute.save_state))
         interrupted(underdog, f"{options} {tmp_path / 'old'}", monkeypatch, epochs=1)
     state = interrupted(underdog, f"{options} {tmp_path / 'old'}", monkeypatch, epochs=1)
     with safe_open(state, framework="pt") as file:

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import alive, until
 
 from underdog.data.sources import load_images
 from underdog.run.engine import Job
@@ -41,22 +41,6 @@ class Slow(ud.PaperNet):
 def net(channels, classes, size):
     return Slow(channels, classes, size, width=0.1)
 """
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Wait for something that has to happen soon, however busy the machine is."""
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.fixture

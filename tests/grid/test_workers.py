@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import alive, until
 
 from underdog.data.sources import Source, load_images
 from underdog.run.engine import Job, Outcome
@@ -79,14 +79,6 @@ def pids() -> list[int]:
     return [int(line) for line in Path("pids").read_text().split()]
 
 
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
 def test_one_process_does_all_runs_to_the_figures_of_processes_of_their_own(
     engine: LocalEngine, source: Source
 ) -> None:
@@ -134,15 +126,14 @@ def test_a_process_that_does_not_end_is_ended(
     Path("hold").touch()
     (outcome,) = done(engine, job(source, 0))
     assert outcome.error == ""
-    assert gone(*pids())
+    assert not alive(*pids())
 
 
 def test_a_process_that_was_killed_between_two_runs_is_replaced(engine: LocalEngine, source: Source) -> None:
     done(engine, job(source, 0))
     (pid,) = pids()
     os.kill(pid, signal.SIGKILL)
-    while engine._idle[0].process.is_alive():
-        time.sleep(0.01)
+    until(lambda: not engine._idle[0].process.is_alive())
     (outcome,) = done(engine, job(source, 1))
     assert outcome.error == ""
     assert len(set(pids())) == 2
@@ -151,9 +142,9 @@ def test_a_process_that_was_killed_between_two_runs_is_replaced(engine: LocalEng
 def test_idle_processes_end_with_the_engine(engine: LocalEngine, source: Source) -> None:
     done(engine, job(source, 0))
     (pid,) = pids()
-    assert not gone(pid)
+    assert alive(pid)
     engine.__exit__(None, None, None)
-    assert gone(pid)
+    assert not alive(pid)
 
 
 def test_on_the_cpu_every_run_has_a_process_of_its_own() -> None:

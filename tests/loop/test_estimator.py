@@ -25,7 +25,7 @@ from underdog.loop.estimator import _normalizing
 
 @parametrize_with_checks([ud.AOSClassifier()])
 def test_scikit_learns_checks(estimator: BaseEstimator, check: Callable[[BaseEstimator], None]) -> None:
-    check(estimator)
+    check(estimator)  # raises where the estimator breaks the rule that it is named after
 
 
 def digits(n: int = 300) -> tuple[np.ndarray, np.ndarray]:

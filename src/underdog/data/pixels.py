@@ -20,7 +20,7 @@ from torch import Tensor
 
 from underdog.errors import InputError
 
-__all__ = ["CPU", "PixelFile", "Pixels", "ahead", "at", "at_a_time", "in_parts", "taken"]
+__all__ = ["CPU", "PixelFile", "Pixels", "ahead", "at_a_time", "gather", "in_parts", "taken"]
 
 T = TypeVar("T")
 Indices = npt.NDArray[np.int64]
@@ -142,7 +142,7 @@ class PixelFile:
 Pixels = Tensor | PixelFile
 
 
-def at(pixels: Pixels, rows: Tensor) -> Tensor:
+def gather(pixels: Pixels, rows: Tensor) -> Tensor:
     """(B, C, H, W) of some of the images; of those in memory whole ones are copied, where an index would copy each value."""
     return pixels[rows] if isinstance(pixels, PixelFile) else pixels.index_select(0, rows)
 
@@ -152,7 +152,7 @@ def taken(pixels: Pixels, which: Indices) -> Pixels:
     if isinstance(pixels, PixelFile):
         return pixels.select(which)
     numbers = torch.from_numpy(np.arange(len(pixels))[which])  # -1 is the last one
-    return at(pixels, numbers.to(pixels.device))
+    return gather(pixels, numbers.to(pixels.device))
 
 
 def at_a_time(pixels: Pixels, images: int, values: int) -> int:

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from underdog.data.imbalance import minority_by_count
-from underdog.data.pixels import at
+from underdog.data.pixels import gather
 from underdog.epoch import Epoch
 from underdog.errors import InputError
 from underdog.hyper import Hyperparameters
@@ -45,7 +45,7 @@ class UnitEpoch(Epoch):
     """An epoch of images that are numbers in [0, 1] already, (M, C, H, W) float32."""
 
     def _unit(self, rows: Tensor) -> Tensor:
-        return at(self.images, rows)
+        return gather(self.images, rows)
 
 
 def small_network(channels: int, classes: int, size: tuple[int, int]) -> nn.Module:

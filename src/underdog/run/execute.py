@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
-from safetensors import safe_open
-from torch import Tensor
 
-import underdog
 from underdog.augment import Augment
 from underdog.data.prepare import prepare
 from underdog.data.sources import Source
 from underdog.data.split import Split
 from underdog.decision.rule import check_target
-from underdog.errors import InputError, TrainingError
+from underdog.errors import InputError
 from underdog.hyper import Hyperparameters
 from underdog.method import Method, named_method
 from underdog.names import TARGET_PRECISION
@@ -38,6 +32,7 @@ from underdog.run.files import read_json, write_atomic, write_json, write_tensor
 from underdog.run.gallery import save_gallery
 from underdog.run.network import build_model
 from underdog.run.spec import RunSpec
+from underdog.run.state import STATE, Synthetic, environment, resume, save_epochs, save_state
 from underdog.train import EpochRecord, Evaluation, History, Training
 
 __all__ = ["Watcher", "execute", "finished", "split_of", "whole_result"]
@@ -182,13 +177,13 @@ def execute(
         write_json(folder / "spec.json", spec.to_json())
         if spec.files.folder is not None:  # without which nobody could build the network again
             write_atomic(folder / "config.json", partial(shutil.copyfile, spec.files.folder / "config.json"))
-        made = _Made.of(training.epoch.synthetic)
-        _resume(training, folder, watcher, made)
+        made = Synthetic.of(training.epoch.synthetic)
+        resume(training, folder, made, watcher.message)
         ranks.gathered(None)  # when all have read the state, it may change
         watcher.begin(len(training.epoch) * spec.epochs, sum(r.images for r in training.records))
         while not training.finished:
             watcher.epoch(training.advance())
-            _save(training, folder, made)
+            save_state(training, folder, made)
         begin = time.perf_counter()
         history = training.finish()
         tested = time.perf_counter() - begin
@@ -198,7 +193,7 @@ def execute(
         write_atomic(folder / "predictions.csv", lambda path: _save_predictions(path, training.split, history))
         save_gallery(folder, training, method_of(spec))
         result["decision"] = save_decision(folder, spec, training, history, target_precision)
-        _save_epochs(training, folder)  # again, since the run may have been killed between its state and this
+        save_epochs(training, folder)  # again, since the run may have been killed between its state and this
         write_json(folder / "result.json", result)
         _tidy(folder)
     return ranks.told(result)
@@ -212,7 +207,7 @@ def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: 
     training = start(spec, source, device, Watcher(), ranks)
     if result := ranks.told(nothing):
         return result
-    _resume(training, folder, Watcher(), _Made.of(training.epoch.synthetic))
+    resume(training, folder, Synthetic.of(training.epoch.synthetic), Watcher().message)
     ranks.gathered(None)
     while not training.finished:
         training.advance()
@@ -222,7 +217,7 @@ def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: 
 
 def _tidy(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
-    for name in ("state.safetensors", ".lock"):
+    for name in (STATE, ".lock"):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -237,87 +232,9 @@ def _locked(folder: Path) -> Iterator[None]:
     except Timeout as error:
         raise InputError(f"{folder} is in use by another process") from error
     except OSError:
-        if new and not (folder / "state.safetensors").exists():
+        if new and not (folder / STATE).exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def environment(training: Training) -> dict[str, Any]:
-    """What bit-identical figures depend on besides the spec."""
-    device = training.learner.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {
-        "underdog": underdog.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "device": device.type,
-        "hardware": name,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        # Unless switched off, convolutions in "float32" round their inputs to 10 bits of mantissa on a GPU.
-        "tf32": device.type == "cuda" and torch.backends.cudnn.allow_tf32,
-        "memory_format": "channels_last",
-    }
-
-
-@dataclass(frozen=True, eq=False)
-class _Made:
-    """Images that a resampler made when a run began, such as SMOTE's: made again when it goes on, and not saved.
-
-    Attributes:
-        images: (P, C, H, W) uint8.
-        digest: by which a state knows those that it was saved with.
-    """
-
-    images: Tensor
-    digest: str
-
-    @classmethod
-    def of(cls, images: Tensor) -> _Made:
-        return cls(images, blake2b(images.cpu().contiguous().numpy().data, digest_size=16).hexdigest())
-
-
-def _save(training: Training, folder: Path, made: _Made) -> None:
-    tensors, plain = training.state()
-    if training.epoch.synthetic is made.images:
-        del tensors["epoch.synthetic"]
-        plain["synthetic"] = made.digest
-    plain["environment"] = environment(training)
-    meta = {"plain": json.dumps(plain)}
-    own = {k: v.contiguous() for k, v in tensors.items()}
-    write_atomic(folder / "state.safetensors", lambda path: write_tensors(path, own, meta))
-    _save_epochs(training, folder)
-
-
-def _save_epochs(training: Training, folder: Path) -> None:
-    records = (record.to_json(training.split.train.classes) for record in training.records)
-    lines = "".join(json.dumps(record) + "\n" for record in records)
-    write_atomic(folder / "epochs.jsonl", lambda path: path.write_text(lines, encoding="utf-8"))
-
-
-def _resume(training: Training, folder: Path, watcher: Watcher, made: _Made) -> None:
-    path = folder / "state.safetensors"
-    if not path.exists():
-        return
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors: dict[str, Tensor] = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-            plain = json.loads(file.metadata()["plain"])
-        training.restore({"epoch.synthetic": made.images} | tensors, plain)
-    except Exception as error:
-        raise TrainingError(f"{path} cannot be resumed from ({error}): remove it to start the run again") from error
-    done, now = plain["environment"], environment(training)
-    watcher.message(f"resuming {folder.name}: {len(training.records)} of {training.hyper.epochs} epochs are done")
-    if changed := [k for k in now if done.get(k) != now[k]]:
-        watcher.message(
-            f"it was begun elsewhere ({', '.join(changed)} differ): its figures may differ in the last digits "
-            "from an uninterrupted run's"
-        )
-    if plain.get("synthetic", made.digest) != made.digest:
-        note = "the resampler made other images when the run went on than when it was begun, elsewhere or by other versions"
-        training.notes = (*training.notes, note)
-        watcher.message(note)
 
 
 def _result(spec: RunSpec, source: Source, training: Training, history: History) -> dict[str, Any]:

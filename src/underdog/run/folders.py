@@ -18,6 +18,7 @@ from underdog.run.execute import whole_result
 from underdog.run.files import read_json, write_json
 from underdog.run.grid import Grid
 from underdog.run.spec import RunSpec
+from underdog.run.state import STATE
 
 __all__ = ["Runs", "occupied", "record_data"]
 
@@ -104,7 +105,7 @@ class Runs:
             return "to be set aside"
         if (folder / FAILED).exists():
             return "failed"
-        if (folder / "state.safetensors").exists():
+        if (folder / STATE).exists():
             return "begun"
         return ""
 

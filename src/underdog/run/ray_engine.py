@@ -28,6 +28,7 @@ from underdog.run.engine import Job, Outcome, Progress, carry_out
 from underdog.run.execute import finished
 from underdog.run.files import write_atomic
 from underdog.run.ray_cluster import Ray, check_versions, first_line, joined, own_cluster, probe
+from underdog.run.state import STATE
 
 __all__ = ["RayEngine"]
 
@@ -36,7 +37,7 @@ NODES = 3
 #: Seconds between two copies of an unfinished run's state to the one who submitted it, at least.
 KEEP = 60
 #: The files from which an unfinished run goes on.
-STATE = ("spec.json", "config.json", "epochs.jsonl", "state.safetensors")
+UNFINISHED = ("spec.json", "config.json", "epochs.jsonl", STATE)
 #: Parts of a source.
 PARTS = ("train", "val", "test")
 
@@ -176,7 +177,7 @@ class RayEngine:
         options = {"num_cpus": self._threads, "num_gpus": int(self._device == "cuda"), "max_retries": 0}
         work = self._ray.remote(_work).options(**options, name=running.job.spec.id)
         job = running.job
-        left = _files(job.folder, STATE)
+        left = _files(job.folder, UNFINISHED)
         task = work.remote(job, left, self._data[job.dataset], self._device, self._threads, KEEP)
         self._running[task] = running
 
@@ -268,7 +269,7 @@ def _work(
         sent = time.monotonic()
         while (word := said.get()) is not None:
             yield word
-            if time.monotonic() - sent > keep and "state.safetensors" in (state := _files(here.folder, STATE)):
+            if time.monotonic() - sent > keep and STATE in (state := _files(here.folder, UNFINISHED)):
                 yield _Kept(state)
                 sent = time.monotonic()
         thread.join()
@@ -282,7 +283,7 @@ def _keep(job: Job, files: Files) -> str:
     try:
         if not finished(job.folder, job.spec):
             _write(job.folder, files)
-        for name in ("state.safetensors", ".lock"):  # of a run that was interrupted here
+        for name in (STATE, ".lock"):  # of a run that was interrupted here
             (job.folder / name).unlink(missing_ok=True)
     except (UnderdogError, OSError) as error:
         return str(error)
