@@ -43,6 +43,7 @@ from underdog import (
     Epoch,
     Hyperparameters,
     Method,
+    Moment,
     PaperNet,
     Perturb,
     RandomStreams,
@@ -255,10 +256,10 @@ def evaluation(name: str, device: str, pairs: int, images: int = 5000) -> list[C
 def refresh(name: str, device: str, pairs: int) -> list[Comparison]:
     rare = random_images([5000] * 2 + [100] * 8, DATA[name].shape)
     learner = training(DATA[name], device, precision="bfloat16").learner
-    epoch, rng, perturb, t = Epoch.of(rare, device), RandomStreams(0), Perturb(FGSM(8 / 255), 1), iter(range(10**9))
+    epoch, rng, perturb, t = Epoch.of(rare, device), RandomStreams(0), Perturb(FGSM(), 8 / 255, 1), iter(range(10**9))
 
     def large() -> None:
-        perturb.refresh(epoch, next(t), learner, rng)
+        perturb.refresh(epoch, Moment(next(t), None, rng, learner))
         wait(device)
 
     def small() -> None:
@@ -357,14 +358,16 @@ def whole_grid(
     grid = read_grid("paper")
     data = {each.name: source.fingerprint if each.name == name else each.name for each in grid.datasets}
     specs = [e.spec for e in entries(grid, data) if e.dataset == name]
-    specs = [replace(s, precision=precision, eps=8 / 255 if s.method == "aos" else None) for s in specs]
-    some = sorted((s for s in specs if not methods or s.method in methods), key=lambda s: s.seed)[:runs]
+    specs = [
+        replace(s.with_values({"eps": 8 / 255}) if s.expression.missing else s, precision=precision) for s in specs
+    ]
+    some = sorted((s for s in specs if not methods or s.expression.name in methods), key=lambda s: s.seed)[:runs]
     images = Estimate({source.fingerprint: source}, device).images
     with tempfile.TemporaryDirectory() as folder:
         jobs = [Job(f"run {n}", name, spec, Path(folder)) for n, spec in enumerate(some)]
         total, _ = run_all(LocalEngine({name: source}, Path(folder, "images"), [device] * workers), jobs)
     about: dict[str, object] = {"data": name, "precision": precision, "workers": workers}
-    about |= {"methods": sorted({s.method for s in some}), "runs": len(some), "of": len(specs)}
+    about |= {"methods": sorted({s.expression.name for s in some}), "runs": len(some), "of": len(specs)}
     scaled = total * sum(map(images, specs)) / sum(map(images, some))
     print(f"grid: {about}, {total:.1f} s, {scaled:.1f} s for all")
     return about | {"seconds": total, "scaled_seconds": scaled}

@@ -17,9 +17,8 @@ from measure import environment, interval, random_images
 
 from underdog.data.images import ImageSet
 from underdog.data.sources import Source
-from underdog.run.compare import image_seconds
 from underdog.run.engine import Job, Outcome
-from underdog.run.estimate import Estimate
+from underdog.run.estimate import Estimate, image_seconds
 from underdog.run.execute import Watcher, execute, start
 from underdog.run.grid import Entry, entries
 from underdog.run.grid_file import read_grid
@@ -121,7 +120,7 @@ def core_hours(name: str, precision: str) -> dict[str, float]:
         specs = {s.id: s for e in mine for s in specs_of(e)}
         estimate = Estimate({data: whole}, "cpu")
         few = Source(data, random_images([40] * len(whole.train.classes), whole.train.shape))
-        probe = replace(mine[0].spec, method="baseline", eps=None, tau=None, rho=None, mu=None, precision=precision)
+        probe = replace(mine[0].spec, method="baseline", rho=None, mu=None, precision=precision)
         pace = image_seconds(start(probe, few, "cpu", Watcher()))
         hours[data] = sum(estimate.images(s) for s in specs.values()) * pace / 3600
     return hours

@@ -31,7 +31,7 @@ from measure import arguments, environment
 from torch import nn
 from tqdm import tqdm
 
-from underdog import FGSM, SMOTE, Epoch, ImageSet, Learner, Perturb, RandomOverSampler, RandomStreams
+from underdog import FGSM, SMOTE, Epoch, ImageSet, Learner, Moment, Perturb, RandomOverSampler, RandomStreams
 from underdog.bench.memory import reset_peak, resident
 from underdog.bench.report import environment_line
 
@@ -85,14 +85,14 @@ def measure(point: Point) -> Found:
     k = point.classes
     epoch, rng = Epoch.of(make(point)), RandomStreams(0)
     learner = Learner(nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, k)), k)
-    first, perturb = SMOTE() if point.smote else RandomOverSampler(), Perturb(FGSM(EPS), TAU)
+    first, perturb = SMOTE() if point.smote else RandomOverSampler(), Perturb(FGSM(), EPS, TAU)
     found: Found = {}
-    started, found["start"] = taken(lambda: first.start(epoch, rng))
+    started, found["start"] = taken(lambda: first.start(epoch, Moment(0, None, rng, started=False)))
     assert started is not None
     found["shown"] = (len(started), 0.0)
     if point.smote:
         return found
-    altered, found["refresh"] = taken(lambda: perturb.refresh(started, 0, learner, rng))
+    altered, found["refresh"] = taken(lambda: perturb.refresh(started, Moment(0, None, rng, learner)))
     assert altered is not None
     _, found["epoch"] = taken(lambda: exhaust(altered.batches(BATCH, rng("shuffle", 0))))
     return found

@@ -23,7 +23,7 @@ from underdog import (
     Split,
     Training,
     aos,
-    named_method,
+    method,
     normalized,
 )
 from underdog.bench.report import environment_line
@@ -34,7 +34,7 @@ SHAPE, BATCH = (3, 32, 32), 128
 METHODS = {
     "ROS": Method(RandomOverSampler()),
     "AOS": Method(aos(8 / 255, 0.9)),
-    "balanced softmax": named_method("balanced-softmax"),
+    "balanced softmax": method("balanced-softmax"),
 }
 #: What launches nothing beside marks for a profiler, and views, which are known by their schema.
 NOTHING = {
@@ -63,12 +63,12 @@ class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return kernel(*args, **(kwargs or {}))
 
 
-def counted(method: Method, precision: str) -> Counter[str]:
+def counted(own: Method, precision: str) -> Counter[str]:
     """The operations of one update."""
     train, val = random_images([30] * 8 + [6] * 2, SHAPE), random_images([1] * 10, SHAPE)
     torch.manual_seed(0)
     model = normalized(PaperNet(*SHAPE[:1], 10, SHAPE[1:]), train.images)
-    training = Training(model, method, Split(train, val), Hyperparameters(2, 1e-4, batch=BATCH), precision=precision)
+    training = Training(model, own, Split(train, val), Hyperparameters(2, 1e-4, batch=BATCH), precision=precision)
     training.advance()  # makes the optimiser's state and the altered rows
     updates = training._updates(1)
     counting = Counting()

@@ -27,6 +27,7 @@ from underdog import (
     Epoch,
     ImageSet,
     Learner,
+    Moment,
     PaperNet,
     Perturb,
     RandomStreams,
@@ -183,13 +184,13 @@ def memory(n: int = 100_000) -> list[Comparison]:
     labels[0] = 0
     epoch = Epoch.of(ImageSet(pixels, labels, ("0", "1"), minority=frozenset({1})))
     net = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 2))
-    perturb, learner, rng = Perturb(FGSM(EPS), 1), Learner(net, 2), RandomStreams(0)
+    perturb, now = Perturb(FGSM(), EPS, 1), Moment(0, None, RandomStreams(0), Learner(net, 2))
     few = replace(epoch, index=epoch.index[:64])
     for _ in range(2):
-        perturb.refresh(few, 0, learner, rng)  # loads what is loaded on first use, and takes what one gradient needs
+        perturb.refresh(few, now)  # loads what is loaded on first use, and takes what one gradient needs
     reset_peak()
     before, floor = resident("VmRSS") / 1e6, n * 3 * 64 * 64 / 4e6
-    epoch = perturb.refresh(epoch, 0, learner, rng)
+    epoch = perturb.refresh(epoch, now)
     rows = [("held", resident("VmRSS") / 1e6 - before), ("peak", resident("VmHWM") / 1e6 - before)]
     name = f"{epoch.altered_rows} altered rows of 64x64x3 against 1/4 byte a value"
     return [Comparison(f"{name}, {w}", "MB", mb, floor, mb / floor, mb / floor, mb / floor, 1.05, 1) for w, mb in rows]

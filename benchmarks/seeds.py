@@ -35,29 +35,30 @@ from underdog import (
     prepare,
 )
 from underdog.bench.report import environment_line
-from underdog.report.summary import ENOUGH_SEEDS, Spread
+from underdog.reporting.summary import ENOUGH_SEEDS, Spread
 
 
 @dataclass(frozen=True)
 class Way:
-    """How to train: what alters rare images, None for nothing, and whether by the fast path."""
+    """How to train: what alters rare images, None for nothing, how far, and whether by the fast path."""
 
     attack: Attack | None
+    eps: float
     fast: bool = False
 
     @property
     def method(self) -> Method:
         balance = RandomOverSampler()
-        return Method(Chain(balance, Every(2, Perturb(self.attack, 0.5))) if self.attack else balance)
+        return Method(Chain(balance, Every(2, Perturb(self.attack, self.eps, 0.5))) if self.attack else balance)
 
 
 WAYS: dict[str, Callable[[float], dict[str, Way]]] = {
-    "precision": lambda eps: {"eager float32": Way(FGSM(eps)), "fast path": Way(FGSM(eps), fast=True)},
+    "precision": lambda eps: {"eager float32": Way(FGSM(), eps), "fast path": Way(FGSM(), eps, fast=True)},
     "attacks": lambda eps: {
-        "FGSM": Way(FGSM(eps)),
-        "none": Way(None),
-        "random sign": Way(RandomSign(eps)),
-        "PGD": Way(PGD(eps)),
+        "FGSM": Way(FGSM(), eps),
+        "none": Way(None, eps),
+        "random sign": Way(RandomSign(), eps),
+        "PGD": Way(PGD(), eps),
     },
 }
 

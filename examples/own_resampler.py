@@ -13,22 +13,23 @@ import underdog as ud
 class Halve(ud.NoResampling):
     """Show a random half of every class's images: the same half in all epochs."""
 
-    def start(self, epoch: ud.Epoch, rng: ud.RandomStreams) -> ud.Epoch:
-        keep = rng("halve").random(len(epoch)) < 0.5
+    def start(self, epoch: ud.Epoch, now: ud.Moment) -> ud.Epoch:
+        keep = now.rng("halve").random(len(epoch)) < 0.5
         return replace(epoch, index=epoch.index[keep])
 
 
 @dataclass(frozen=True)
 class Brighten:
-    """Alter images by light instead of by the gradient."""
+    """Alter images by light instead of by the gradient: each pixel by ``eps`` at most."""
 
-    factor: float
+    def __call__(
+        self, victim: ud.Victim, x: Tensor, y: Tensor, eps: Tensor, rng: np.random.Generator
+    ) -> ud.AlteredPixels:
+        brighter = (x + x * eps.to(x.dtype).view(-1, 1, 1, 1)).clamp(0, 1)
+        return ud.AlteredPixels(brighter, (brighter != x).flatten(1).any(1))
 
-    def __call__(self, victim: ud.Victim, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
-        return (x * self.factor).clamp(0, 1)
 
-
-sampler = ud.Chain(Halve(), ud.RandomOverSampler(), ud.Every(3, ud.Perturb(Brighten(1.3), tau=0.5)))
+sampler = ud.Chain(Halve(), ud.RandomOverSampler(), ud.Every(3, ud.Perturb(Brighten(), eps=0.3, tau=0.5)))
 split = ud.prepare(ud.load_images("digits"), rho=10, mu=0.4).split
 model = ud.ResNet(channels=1, classes=10, n=1, width=0.5)
 hyper = ud.Hyperparameters(epochs=int(sys.argv[1]) if len(sys.argv) > 1 else 10)

@@ -7,7 +7,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,9 +17,10 @@ from torch.nn.modules import module
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
+from underdog.altered import Altered
 from underdog.augment import Augment
 from underdog.data.pixels import PixelFile
-from underdog.epoch import Altered, AlteredPixels, AlteredSigns, Epoch
+from underdog.epoch import Epoch
 from underdog.learner import Learner, kept, not_captured
 from underdog.loss import Loss
 
@@ -139,7 +140,8 @@ class CapturedLearner(Learner):
     are updates as a ``Learner`` makes them. Before it is used a recording is tried: its change of the weights, the buffers
     and the loss has to be that of an eager update by the same batch, and both are undone.
 
-    What cannot be recorded is trained eagerly, and ``notes`` say why: images on disk; an optimiser other than Adam, AdamW
+    What cannot be recorded is trained eagerly, and ``notes`` say why: images on disk; examples that are mixed; alterations by
+    more than one resampler; an optimiser other than Adam, AdamW
     and SGD, or with its state elsewhere; hooks; a network that draws random numbers on the CPU, replaces its buffers, waits
     for the device, fails while it is recorded, or of which a replay does something else.
 
@@ -161,6 +163,10 @@ class CapturedLearner(Learner):
         """Update by one batch after the other, as ``Learner.train``."""
         if isinstance(epoch.images, PixelFile):
             self._give_up("the images are read from disk")
+        elif epoch.mixture is not None:
+            self._give_up("examples are mixed")
+        elif len(epoch.altered) > 1:
+            self._give_up("more than one resampler alters images")
         if self._recorder is None:
             yield from super().train(epoch, order, augment, drawn)
             return
@@ -173,7 +179,7 @@ class CapturedLearner(Learner):
             if numbers.shape == whole and self._recording is not None:
                 self._replay(self._recording, numbers, u)
             else:
-                x, y = epoch.batch(numbers)
+                x, y, _ = epoch.batch(numbers)
                 self.step(augment(x, u), y)
             yield
 
@@ -270,7 +276,7 @@ class CapturedLearner(Learner):
         rates = [torch.full((), g["lr"], dtype=kind, device=self.device) for g in self.optimizer.param_groups]
 
         def update() -> None:
-            x, y = own.batch(numbers)
+            x, y, _ = own.batch(numbers)
             self._update(augment(x, drawn), y)
 
         before, addresses, draws = self._looks(), self._addresses(), self._draws()
@@ -366,25 +372,20 @@ def _address(tensor: Any) -> tuple[Any, ...]:
     return tensor.data_ptr(), tuple(tensor.shape), tensor.dtype
 
 
-def _rows(altered: Altered | None) -> dict[str, Tensor]:
-    """The tensors of altered rows of a kind whose rows can be replaced, by field."""
-    if not isinstance(altered, AlteredSigns | AlteredPixels):
-        return {}
-    return {f.name: v for f in fields(altered) if isinstance(v := getattr(altered, f.name), Tensor)}
+def _rows(altered: Sequence[Altered]) -> dict[str, Tensor]:
+    """The tensors of an epoch's altered rows, by name; they can be replaced by those of others of the kind."""
+    return {k: v for one in altered for k, v in one.rows().items()}
 
 
-def _kind(altered: Altered | None) -> object:
+def _kind(altered: Sequence[Altered]) -> object:
     """What altered rows have in common that can take each other's place."""
-    if not (rows := _rows(altered)):
-        return altered
-    more = [getattr(altered, f.name) for f in fields(altered) if f.name not in rows]  # type: ignore[arg-type]
-    return type(altered), *more, *((v.shape[1:], v.dtype) for v in rows.values())
+    about = [{k: v for k, v in vars(one).items() if not isinstance(v, Tensor)} for one in altered]
+    return [type(one) for one in altered], about, [(k, v.shape[1:], v.dtype) for k, v in _rows(altered).items()]
 
 
-def _put(altered: Altered | None, place: Altered | None) -> bool:
+def _put(altered: Sequence[Altered], place: Sequence[Altered]) -> bool:
     """Copy altered rows over others of their kind; False where there is no room for so many."""
-    own = _rows(altered)
-    room = _rows(place)
+    own, room = _rows(altered), _rows(place)
     if any(len(values) > len(room[name]) for name, values in own.items()):
         return False
     for name, values in own.items():
@@ -394,10 +395,11 @@ def _put(altered: Altered | None, place: Altered | None) -> bool:
 
 def _with_room(epoch: Epoch) -> Epoch:
     """The same epoch, its altered rows copied to where there is room for one of every image of the minority."""
-    if not (rows := _rows(epoch.altered)):
+    if not epoch.altered:
         return epoch
     minority = int(np.isin(epoch.labels[: epoch.originals], list(epoch.minority)).sum())
-    room = {k: v.new_zeros((max(len(v), minority), *v.shape[1:])) for k, v in rows.items()}
-    own = replace(epoch, altered=replace(epoch.altered, **room))  # type: ignore[type-var]
+    rows = {k: v.new_zeros((max(len(v), minority), *v.shape[1:])) for k, v in _rows(epoch.altered).items()}
+    made = [one if isinstance(one.rows, Tensor) else replace(one, rows=one.rows.with_rows(rows)) for one in epoch.made]
+    own = replace(epoch, made=tuple(made))
     _put(epoch.altered, own.altered)
     return own

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from underdog.epoch import Partner
 from underdog.learner import Learner, not_captured
 from underdog.ranks import Ranks
 
@@ -40,14 +41,14 @@ class DistributedLearner(Learner):
             self.notes = (not_captured("several devices train together"),)
         ranks.copy_first([*self.model.parameters(), *self.model.buffers()])  # somebody's factory may not obey the seed
 
-    def _backward(self, x: Tensor, y: Tensor) -> Tensor:
+    def _backward(self, x: Tensor, y: Tensor, partner: Partner | None) -> Tensor:
         """Give every parameter the gradient of the mean loss of the ranks' images together.
 
         ``x`` is (0, C, H, W) where this rank's share of the batch is empty, which joins all the same.
         """
         total = self._total.new_zeros(())
         if len(y):
-            loss = self.loss(self._forward(x), y).sum()
+            loss = self._losses(x, y, partner).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             total = loss.detach()
         self._average(len(y))

@@ -2,146 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from underdog.altered import Altered, AlteredPixels, AlteredSigns
 from underdog.data.images import ImageSet, sent, to_unit
 from underdog.data.imbalance import minority_by_count
 from underdog.data.pixels import CPU, PixelFile, Pixels, ahead, gather
 from underdog.errors import InputError
 from underdog.ranks import ALONE, Ranks
 
-__all__ = ["Altered", "AlteredPixels", "AlteredSigns", "Batch", "Epoch", "pack_signs", "unpack_signs"]
+__all__ = ["Batch", "Epoch", "Made", "Maker", "Mixture", "Partner"]
 
 Indices = npt.NDArray[np.int64]
 
-NO_DIRECTION = 0x55  # a byte of four zero signs
-COUNTED = 1024  # altered rows that are looked at together
+
+class Maker(NamedTuple):
+    """Which resampler made rows, by its place in the method, and before which epoch; -1 is the start."""
+
+    place: tuple[int, ...] = ()
+    t: int = -1
 
 
-def pack_signs(signs: Tensor) -> Tensor:
-    """Store signs in two bits each.
+@dataclass(frozen=True, eq=False)
+class Made:
+    """Rows that a resampler appended to an epoch.
 
-    Args:
-        signs: (A, D) of -1, 0 and 1, any type.
-
-    Returns:
-        (A, ceil(D / 4)) uint8; bits 2j and 2j+1 of byte i hold sign 4i+j plus 1.
-
-    >>> pack_signs(torch.tensor([[-1, 0, 1, 1, 0]])).tolist()
-    [[164, 85]]
+    Attributes:
+        rows: (P, C, H, W) uint8 images with several parents or none, which are their own origin; or altered versions of
+            earlier rows.
+        maker: who made them.
     """
-    rows, d = signs.shape
-    codes = torch.ones(rows, -(-d // 4) * 4, dtype=torch.uint8, device=signs.device)
-    codes[:, :d] = signs.to(torch.int8).view(torch.uint8) + 1  # in bytes: wider ones would be the peak of a refresh
-    quads = codes.view(rows, -1, 4)
-    return quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
 
+    rows: Tensor | Altered
+    maker: Maker
 
-def unpack_signs(packed: Tensor, d: int) -> Tensor:
-    """The (A, d) int8 signs that ``pack_signs`` stored.
+    def __len__(self) -> int:
+        return len(self.rows)
 
-    >>> unpack_signs(torch.tensor([[164, 85]], dtype=torch.uint8), 5).tolist()
-    [[-1, 0, 1, 1, 0]]
-    """
-    shifts = torch.arange(0, 8, 2, dtype=torch.uint8, device=packed.device)
-    codes = packed.unsqueeze(-1) >> shifts & 3
-    return codes.flatten(1)[:, :d].to(torch.int8) - 1
+    @property
+    def synthetic(self) -> bool:
+        return isinstance(self.rows, Tensor)
 
-
-class Altered(Protocol):
-    """Altered versions of images, one a row, kept in whatever form is smallest and exact."""
-
-    def __len__(self) -> int: ...
-
-    def show(self, x: Tensor, which: Tensor) -> Tensor:
-        """The altered versions numbered ``which`` (B,) of their originals ``x`` (B, C, H, W) in [0, 1]."""
-        ...
-
-    def unmoved(self) -> int:
-        """How many rows do not differ from their originals at all, as after a gradient that is all zero."""
-        ...
+    def selected(self, rows: Indices) -> Made:
+        """Some of the rows."""
+        if len(rows) == len(self):
+            return self
+        if isinstance(self.rows, Tensor):
+            return replace(self, rows=self.rows[torch.from_numpy(rows).to(self.rows.device)])
+        own = self.rows.rows()
+        return replace(
+            self, rows=self.rows.with_rows({k: v[torch.from_numpy(rows).to(v.device)] for k, v in own.items()})
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that has to be saved, by name."""
-        ...
+        maker = torch.tensor([self.maker.t, *self.maker.place])
+        if isinstance(self.rows, Tensor):
+            return {"images": self.rows, "maker": maker}
+        clip = {"clip": torch.tensor(self.rows.clip)} if isinstance(self.rows, AlteredSigns) else {}
+        return {**self.rows.rows(), **clip, "maker": maker}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Made:
+        """What ``tensors`` described."""
+        t, *place = tensors["maker"].tolist()
+        rows: Tensor | Altered
+        if "images" in tensors:
+            rows = tensors["images"]
+        elif "packed" in tensors:
+            rows = AlteredSigns(tensors["packed"], tensors["eps"], bool(tensors["clip"].item()))
+        else:
+            rows = AlteredPixels(tensors["pixels"], tensors["moved"])
+        return cls(rows, Maker(tuple(place), t))
 
 
 @dataclass(frozen=True, eq=False)
-class AlteredSigns:
-    """Images moved by x + eps * sign, kept as two bits a value.
+class Mixture:
+    """An optional part of an epoch: example i also shows example ``partner[i]``, a part of it or faintly.
+
+    The image is w x_i + (1 - w) x_partner with w = ``pixels[i]``, or, with a ``box``, x_i with the box of x_partner pasted
+    in. The loss is v J(z, y_i) + (1 - v) J(z, y_partner) with v = ``labels[i]``: losses see hard labels only.
 
     Args:
-        packed: (A, ceil(C*H*W / 4)) uint8, see ``pack_signs``.
-        eps: length of the move, in pixel units of [0, 1].
-        clip: whether the result is cut to [0, 1].
+        partner: (N,) numbers of examples.
+        pixels, labels: (N,) float32 in [0, 1].
+        box: (N, 4) int64 top, bottom, left and right of the pasted box, or None.
     """
 
-    packed: Tensor
-    eps: float
-    clip: bool = True
+    partner: Indices
+    pixels: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.float32]
+    box: Indices | None = None
 
-    def __len__(self) -> int:
-        return len(self.packed)
-
-    def show(self, x: Tensor, which: Tensor) -> Tensor:
-        signs = unpack_signs(self.packed.index_select(0, which), x[0].numel()).view(x.shape)
-        moved = x.add(signs, alpha=self.eps)
-        return moved.clamp_(0, 1) if self.clip else moved
-
-    def unmoved(self) -> int:
-        if not self.eps:
-            return len(self)
-        # In parts, since a comparison takes as much memory as what is compared; summed on the device, to wait for it once.
-        return int(sum((part == NO_DIRECTION).all(1).sum() for part in torch.split(self.packed, COUNTED)))
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {
-            "packed": self.packed,
-            "eps": torch.tensor(self.eps, dtype=torch.float64),
-            "clip": torch.tensor(self.clip),
-        }
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Its arrays by name."""
+        return {k: v for k, v in vars(self).items() if v is not None}
 
 
-@dataclass(frozen=True, eq=False)
-class AlteredPixels:
-    """Images altered in a way that is no single signed step, kept as float32 values (A, C, H, W)."""
-
-    pixels: Tensor
-    moved: Tensor  # (A,) bool: whether the row differs from its original
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def show(self, x: Tensor, which: Tensor) -> Tensor:
-        return self.pixels.index_select(0, which)
-
-    def unmoved(self) -> int:
-        return int((~self.moved).sum())
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"pixels": self.pixels, "moved": self.moved}
-
-
-def altered_from(tensors: dict[str, Tensor]) -> Altered:
-    """The altered rows that ``Altered.tensors`` described."""
-    if "packed" in tensors:
-        return AlteredSigns(tensors["packed"], tensors["eps"].item(), bool(tensors["clip"].item()))
-    return AlteredPixels(tensors["pixels"], tensors["moved"])
-
-
-class Batch(NamedTuple):
-    """Images (B, C, H, W), float32 in [0, 1], and their classes (B,), on the training device."""
+class Partner(NamedTuple):
+    """What a batch is mixed with: images (B, C, H, W) and classes (B,); weights (B,) and boxes (B, 4) as in ``Mixture``."""
 
     x: Tensor
     y: Tensor
+    pixels: Tensor
+    labels: Tensor
+    box: Tensor | None
+
+    def mixed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) images mixed with these."""
+        if self.box is None:
+            return torch.lerp(self.x, x, self.pixels.view(-1, 1, 1, 1))
+        rows, columns = (torch.arange(n, device=x.device) for n in x.shape[2:])
+        top, bottom, left, right = (side.view(-1, 1) for side in self.box.unbind(1))
+        high, wide = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+        return torch.where((high[:, :, None] & wide[:, None, :])[:, None], self.x, x)
+
+
+class Batch(NamedTuple):
+    """Images (B, C, H, W), float32 in [0, 1], their classes (B,), and what they are mixed with, on the training device."""
+
+    x: Tensor
+    y: Tensor
+    partner: Partner | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +144,7 @@ class Epoch:
 
     Attributes:
         images: (M, C, H, W) uint8, the original images, a tensor or a ``PixelFile``.
-        synthetic: (P, C, H, W) uint8, images that have several parents or none, such as SMOTE's.
-        altered: A altered versions of earlier rows, or None.
+        made: the rows that resamplers appended: P synthetic images, such as SMOTE's, then A altered versions of rows.
         labels: (M + P + A,) the class of every row.
         origin: (M + P + A,) the row that every row was made from; its own number for images and synthetic rows.
         index: (N,) which row each training example of this epoch shows, repeats allowed.
@@ -163,11 +152,14 @@ class Epoch:
         counts: (K,) images of each class before any resampling.
         minority: the class numbers that count as minority.
         notes: remarks of the resamplers for the result, such as a parameter that had to be lowered.
+        mixture: what each example is mixed with, or None.
+
+    Raises:
+        InputError: a mixture of another number of examples.
     """
 
     images: Pixels
-    synthetic: Tensor
-    altered: Altered | None
+    made: tuple[Made, ...]
     labels: Indices
     origin: Indices
     index: Indices
@@ -175,6 +167,14 @@ class Epoch:
     counts: tuple[int, ...]
     minority: frozenset[int]
     notes: tuple[str, ...] = ()
+    mixture: Mixture | None = None
+
+    def __post_init__(self) -> None:
+        if self.mixture is not None and len(self.mixture.partner) != len(self.index):
+            raise InputError(
+                f"a mixture of {len(self.mixture.partner)} examples does not fit an epoch that shows {len(self.index)}: mix "
+                "after everything that changes how many examples are shown"
+            )
 
     @classmethod
     def of(cls, images: ImageSet, device: torch.device | str = "cpu") -> Epoch:
@@ -189,50 +189,97 @@ class Epoch:
         """
         every, pixels = np.arange(len(images)), images.images.to(device)
         minority = minority_by_count(images.counts) if images.minority is None else images.minority
-        return cls(
-            pixels, pixels[:0], None, images.labels.numpy(), every, every, images.classes, images.counts, minority
-        )
+        return cls(pixels, (), images.labels.numpy(), every, every, images.classes, images.counts, minority)
 
     def __len__(self) -> int:
         """How many examples the epoch shows."""
         return len(self.index)
 
-    @property
+    @cached_property
+    def synthetic(self) -> Tensor:
+        """(P, C, H, W) uint8, images that have several parents or none."""
+        parts = [made.rows for made in self.made if isinstance(made.rows, Tensor)]
+        if len(parts) > 1:
+            return torch.cat(parts)
+        return parts[0] if parts else self.images[:0]
+
+    @cached_property
+    def altered(self) -> tuple[Altered, ...]:
+        """Altered versions of earlier rows, by the resampler that made them."""
+        return tuple(made.rows for made in self.made if not isinstance(made.rows, Tensor))
+
+    @cached_property
     def originals(self) -> int:
         """How many rows are their own origin: images and synthetic ones."""
         return len(self.images) + len(self.synthetic)
 
-    def with_synthetic(self, pixels: Tensor, labels: Indices) -> Epoch:
-        """Append rows of their own (P, C, H, W) uint8 of classes (P,), and show each once."""
-        epoch = self.without_altered()
-        new, rows = pixels.to(epoch.images.device), epoch.originals + np.arange(len(labels))
+    def with_synthetic(self, pixels: Tensor, labels: Indices, maker: Maker = Maker()) -> Epoch:  # noqa: B008 (a value)
+        """Append rows of their own (P, C, H, W) uint8 of classes (P,), and show each once.
+
+        They replace those that the same maker made before another epoch.
+        """
+        epoch = self.without(maker.place, but=maker.t)
+        m, altered = epoch.originals, sum(map(len, epoch.altered))
+        new = Made(pixels.to(epoch.images.device), maker)
+        # Altered rows come last, so that they are numbered anew.
+        shift = np.concatenate([np.arange(m), len(new) + m + np.arange(altered)])
+        rows = m + np.arange(len(new))
+        front = [made for made in epoch.made if made.synthetic]
         return replace(
             epoch,
-            synthetic=torch.cat([epoch.synthetic, new]) if len(epoch.synthetic) else new,
-            labels=np.concatenate([epoch.labels, labels]),
-            origin=np.concatenate([epoch.origin, rows]),
-            index=np.concatenate([epoch.index, rows]),
+            made=(*front, new, *(made for made in epoch.made if not made.synthetic)),
+            labels=np.concatenate([epoch.labels[:m], labels, epoch.labels[m:]]),
+            origin=np.concatenate([shift[epoch.origin[:m]], rows, shift[epoch.origin[m:]]]),
+            index=np.concatenate([shift[epoch.index], rows]),
+            mixture=None,
         )
 
-    def with_altered(self, altered: Altered, origin: Indices, positions: Indices, rows: Indices) -> Epoch:
+    def with_altered(
+        self,
+        altered: Altered,
+        origin: Indices,
+        positions: Indices,
+        rows: Indices,
+        maker: Maker = Maker(),  # noqa: B008
+    ) -> Epoch:
         """Append altered versions of the rows ``origin`` (A,), and let ``positions`` show number ``rows`` of them."""
         index = self.index.copy()
-        index[positions] = self.originals + rows
+        index[positions] = len(self.labels) + rows
         return replace(
             self,
-            altered=altered,
+            made=(*self.made, Made(altered, maker)),
             labels=np.concatenate([self.labels, self.labels[origin]]),
             origin=np.concatenate([self.origin, origin]),
             index=index,
         )
 
-    def without_altered(self) -> Epoch:
-        """Forget the altered rows: whatever showed one shows its origin again (Algorithm 1, line 4)."""
-        if self.altered is None:
+    def without(self, place: tuple[int, ...], but: int | None = None) -> Epoch:
+        """Forget the rows that the resampler at a place made, other than before epoch ``but``, and those made from them.
+
+        Whatever showed an altered one shows its origin again (Algorithm 1, line 4); examples of synthetic ones vanish.
+        """
+        if not any(made.maker.place == place and made.maker.t != but for made in self.made):
             return self
-        n = self.originals
+        kept, at = np.ones(len(self.labels), dtype=bool), len(self.images)
+        for made in self.made:
+            kept[at : at + len(made)] = made.maker.place != place or made.maker.t == but
+            at += len(made)
+        kept &= kept[self.origin]
+        shows = np.where(kept[self.index], self.index, self.origin[self.index])
+        number = np.cumsum(kept) - 1
+        parts, at = [], len(self.images)
+        for made in self.made:
+            left = np.flatnonzero(kept[at : at + len(made)])
+            parts += [made.selected(left)] if len(left) else []
+            at += len(made)
+        index = number[shows[kept[shows]]]
         return replace(
-            self, altered=None, labels=self.labels[:n], origin=self.origin[:n], index=self.origin[self.index]
+            self,
+            made=tuple(parts),
+            labels=self.labels[kept],
+            origin=number[self.origin[kept]],
+            index=index,
+            mixture=self.mixture if len(index) == len(self.index) else None,
         )
 
     def pixels(self, rows: Indices) -> Tensor:
@@ -255,15 +302,20 @@ class Epoch:
         return torch.where(own, gather(self.images, rows.clamp(max=m - 1)), gather(self.synthetic, made))
 
     def _show(self, origin: Tensor, rows: Tensor) -> Tensor:
-        x = self._unit(origin)
-        if self.altered is None:
-            return x
-        number = (rows - self.originals).to(x.device)
-        # A mask instead of a boolean index: the latter would wait for the device in every batch.
-        return torch.where((number >= 0).view(-1, 1, 1, 1), self.altered.show(x, number.clamp(min=0)), x)
+        x, at = self._unit(origin), self.originals
+        for number, altered in enumerate(self.altered):
+            row = (rows - at).to(x.device)
+            # A mask instead of a boolean index: the latter would wait for the device in every batch.
+            own = row >= 0
+            if number < len(self.altered) - 1:
+                own &= row < len(altered)
+                row = row.clamp(max=len(altered) - 1)
+            x = torch.where(own.view(-1, 1, 1, 1), altered.show(x, row.clamp(min=0)), x)
+            at += len(altered)
+        return x
 
     def show(self, rows: Indices) -> Tensor:
-        """(B, C, H, W) float32 in [0, 1] on the device: the rows as the network sees them."""
+        """(B, C, H, W) float32 in [0, 1] on the device: the rows as the network sees them, unmixed."""
         device = self.images.device
         return self._show(sent(self.origin[rows], device), sent(rows, device))
 
@@ -271,17 +323,29 @@ class Epoch:
         """The batches of ``order``."""
         return self.read(self.order(size, rng, ranks))
 
+    @property
+    def _near(self) -> torch.device:
+        """Where the numbers of batches lie: with the images, or on the CPU where those are on disk."""
+        return CPU if isinstance(self.images, PixelFile) else self.images.device
+
+    def _numbers(self, examples: Indices) -> Indices:
+        """(3, B) origins, rows and classes of examples."""
+        rows = self.index[examples]
+        return np.stack([self.origin[rows], rows, self.labels[rows]])
+
     def order(self, size: int, rng: np.random.Generator, ranks: Ranks = ALONE) -> tuple[Tensor, ...]:
         """The numbers of all examples in random order, ``size`` at a time; the last batch may be smaller.
 
-        Those of a batch are (3, B) int64: its examples' origins, rows and classes. They lie on the device, to which all that
-        an epoch needs cross at once; where images are on disk, on the CPU. Of several ranks each gets its share of every
-        batch, which is empty where a batch has fewer examples than that.
+        Those of a batch are (3, B) int64: its examples' origins, rows and classes; of mixed ones (4, B), their own numbers
+        too. They lie on the device, to which all that an epoch needs cross at once; where images are on disk, on the CPU. Of
+        several ranks each gets its share of every batch, which is empty where a batch has fewer examples than that.
         """
-        rows = self.index[rng.permutation(len(self.index))]
-        device = CPU if isinstance(self.images, PixelFile) else self.images.device
-        numbers = sent(np.stack([self.origin[rows], rows, self.labels[rows]]), device)
-        return tuple(part[:, ranks.rank :: ranks.world] for part in torch.split(numbers, size, dim=1))
+        examples = rng.permutation(len(self.index))
+        numbers = self._numbers(examples)
+        if self.mixture is not None:
+            numbers = np.concatenate([numbers, examples[None]])
+        parts = torch.split(sent(numbers, self._near), size, dim=1)
+        return tuple(part[:, ranks.rank :: ranks.world] for part in parts)
 
     def read(self, order: Iterable[Tensor]) -> Iterator[Batch]:
         """The batches of these numbers; images that are on disk are read ahead by a thread."""
@@ -290,8 +354,27 @@ class Epoch:
 
     def batch(self, numbers: Tensor) -> Batch:
         """The batch of (3, B) numbers: nothing but work for the device, where the images lie there."""
-        origin, row, y = numbers.unbind()
-        return Batch(self._show(origin, row), y.to(self.images.device))
+        origin, row, y = numbers[:3].unbind()
+        x, device = self._show(origin, row), self.images.device
+        if self.mixture is None:
+            return Batch(x, y.to(device))
+        theirs, weights, boxes = self._partners
+        origin, row, other = theirs[:, numbers[3]].unbind()
+        at = numbers[3].to(device)
+        pixels, labels = weights[:, at].unbind()
+        partner = Partner(
+            self._show(origin, row), other.to(device), pixels, labels, None if boxes is None else boxes[at]
+        )
+        return Batch(x, y.to(device), partner)
+
+    @cached_property
+    def _partners(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(3, N) numbers of what the examples are mixed with, (2, N) weights and (N, 4) boxes, where batches are made."""
+        mixture, device = self.mixture, self.images.device
+        assert mixture is not None
+        weights = sent(np.stack([mixture.pixels, mixture.labels]), device)
+        boxes = None if mixture.box is None else sent(mixture.box, device)
+        return sent(self._numbers(mixture.partner), self._near), weights, boxes
 
     @cached_property
     def shown(self) -> tuple[int, ...]:
@@ -306,19 +389,20 @@ class Epoch:
     @property
     def altered_rows(self) -> int:
         """How many altered rows there are."""
-        return 0 if self.altered is None else len(self.altered)
+        return sum(map(len, self.altered))
 
     @property
     def zero_gradients(self) -> int:
         """How many altered rows do not differ from their originals."""
-        return 0 if self.altered is None else self.altered.unmoved()
+        return sum(altered.unmoved() for altered in self.altered)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors from which ``restored`` rebuilds this epoch out of the first one of the same images."""
         numbers = {"labels": self.labels, "origin": self.origin, "index": self.index}
-        rows = {} if self.altered is None else {f"altered.{k}": v for k, v in self.altered.tensors().items()}
-        # Copies, since two of the arrays may be one.
-        return {k: torch.tensor(v) for k, v in numbers.items()} | {"synthetic": self.synthetic} | rows
+        if self.mixture is not None:
+            numbers |= {f"mixture.{k}": v for k, v in self.mixture.arrays().items()}
+        rows = {f"made.{n}.{k}": v for n, made in enumerate(self.made) for k, v in made.tensors().items()}
+        return {k: torch.tensor(v) for k, v in numbers.items()} | rows  # copies, since two of the arrays may be one
 
     def restored(self, state: dict[str, Tensor], notes: tuple[str, ...] = ()) -> Epoch:
         """The epoch whose ``state`` was saved; ``self`` provides the images.
@@ -326,16 +410,21 @@ class Epoch:
         Raises:
             InputError: the state is not whole, or of other images.
         """
+        groups: dict[str, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            group, _, name = key.rpartition(".")
+            groups.setdefault(group, {})[name] = value
+        numbers, mixed = groups.pop(""), groups.pop("mixture", None)
+        own = sorted(groups, key=lambda group: int(group.removeprefix("made.")))
         device = self.images.device
-        rows = {k.removeprefix("altered."): v.to(device) for k, v in state.items() if k.startswith("altered.")}
         epoch = replace(
             self,
-            synthetic=state["synthetic"].to(device),
-            altered=altered_from(rows) if rows else None,
-            labels=state["labels"].numpy(),
-            origin=state["origin"].numpy(),
-            index=state["index"].numpy(),
+            made=tuple(Made.of({k: v.to(device) for k, v in groups[group].items()}) for group in own),
+            labels=numbers["labels"].numpy(),
+            origin=numbers["origin"].numpy(),
+            index=numbers["index"].numpy(),
             notes=notes,
+            mixture=None if mixed is None else Mixture(**{k: v.numpy() for k, v in mixed.items()}),
         )
         if (found := epoch.originals + epoch.altered_rows) != len(epoch.labels):
             raise InputError(f"a state of {len(epoch.labels)} rows cannot be put back where {found} are")

@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from underdog.augment import Augment
-from underdog.epoch import Epoch
+from underdog.epoch import Epoch, Partner
 from underdog.errors import InputError, TrainingError
 from underdog.loss import CrossEntropy, Loss
 from underdog.model.layers import head
-from underdog.optimizer import OptimizerRule, SchedulerRule, adam
+from underdog.optimizer import OptimizerRule, Position, SchedulerRule, adam
 from underdog.ranks import ALONE, Ranks
 
-__all__ = ["Learner", "kept", "not_captured", "seeded", "untouched"]
+__all__ = ["Learner", "head_input", "image_gradients", "kept", "not_captured", "seeded", "untouched"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -99,6 +98,43 @@ def kept(model: nn.Module, device: torch.device, *more: nn.Module) -> Iterator[l
             np.random.set_state(states[1])
 
 
+def _copy(x: Tensor) -> Tensor:
+    """Images as networks take them, which may work in place in their first layer."""
+    return x.clone(memory_format=torch.channels_last)
+
+
+def image_gradients(images: Tensor, values: Tensor) -> Tensor:
+    """(B, m, C, H, W): the gradient of each of m values (B, m) of the images (B, C, H, W) that they were computed from.
+
+    Only the images' gradients are asked for, which skips those of the weights.
+
+    Raises:
+        InputError: values that do not depend on the images.
+    """
+    m = values.shape[1]
+    parts = [torch.autograd.grad(values[:, j].sum(), images, retain_graph=j + 1 < m)[0] for j in range(m)]
+    return parts[0].unsqueeze(1) if m == 1 else torch.stack(parts, 1)
+
+
+def head_input(model: nn.Module, forward: Callable[[], object]) -> Tensor:
+    """(B, D): what a network's classifier head is given while ``forward`` runs the network.
+
+    Raises:
+        InputError: the head, which is the last module with parameters, is not run, or is not given rows of numbers.
+    """
+    name, seen = head(model), list[Any]()
+    hook = dict(model.named_modules())[name].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    try:
+        forward()
+    finally:
+        hook.remove()
+    if not seen or not isinstance(seen[-1], Tensor) or seen[-1].ndim < 2:
+        raise InputError(
+            f"the network's last layer with parameters, {name!r}, is no classifier head that is given features"
+        )
+    return seen[-1].detach().flatten(1)
+
+
 class Learner:
     """A model with its optimiser, loss, device and precision.
 
@@ -144,35 +180,51 @@ class Learner:
         self.model = model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if not any(m.training for m in model.modules()):
             model.train()
+        self._made = optimizer, lr, lr_backbone
+        self.optimizer = self._optimizer()
+        self.loss: Loss = CrossEntropy()
+        self._total, self._images, self._steps = torch.zeros((), device=self.device), 0, 0
+        self._course: Callable[[int], float] | None = None
+
+    def _optimizer(self, frozen: bool = False) -> torch.optim.Optimizer:
+        """The optimiser of what is trained, which is the head alone where the rest may be ``frozen``."""
+        rule, lr, lr_backbone = self._made
         trainable = [p for p in self.model.parameters() if p.requires_grad]
         if not trainable:
             raise InputError("the model has no parameter that requires a gradient, so there is nothing to train")
-        self.optimizer = optimizer(trainable if lr_backbone is None else self._groups(lr_backbone), lr)
-        self.scheduler: LRScheduler | None = None
-        self.loss: Loss = CrossEntropy()
-        self._total, self._images, self._steps = torch.zeros((), device=self.device), 0, 0
+        return rule(trainable if lr_backbone is None else self._groups(lr_backbone, frozen), lr)
 
-    def _groups(self, lr_backbone: float) -> list[dict[str, Any]]:
+    def renew(self) -> None:
+        """Begin with a new optimiser, for what is to be trained now."""
+        self.optimizer = self._optimizer(frozen=True)
+
+    def _groups(self, lr_backbone: float, frozen: bool) -> list[dict[str, Any]]:
         """The backbone's trained parameters with their own learning rate, and the classifier head's."""
         trainable = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         last = head(self.model)
         own = [p for name, p in trainable.items() if name.rpartition(".")[0] == last]
         backbone = [p for name, p in trainable.items() if name.rpartition(".")[0] != last]
+        if frozen and own and not backbone:
+            return [{"params": own}]
         if not own or not backbone:
             raise InputError(
                 f"lr_backbone needs parameters to train both in the classifier head ({last}) and before it"
             )
         return [{"params": backbone, "lr": lr_backbone}, {"params": own}]
 
-    def schedule(self, rule: SchedulerRule | None, epochs: int, updates: int) -> None:
-        """Let the learning rate take a course over so many epochs of so many updates; constant where None.
+    def begin(self, rule: SchedulerRule | None, epoch: int, epochs: int, updates: int) -> None:
+        """Say which epoch begins, and how many updates it has: the learning rate follows from these and the rule alone."""
+        self._course = None if rule is None else lambda update: rule(Position(epoch, epochs, update, updates))
+        self._steps = 0
+        self._set_rates()
 
-        Raises:
-            InputError: a scheduler that wants a score at every step.
-        """
-        self.scheduler = None if rule is None else rule(self.optimizer, epochs, updates)
-        if isinstance(self.scheduler, ReduceLROnPlateau):
-            raise InputError("scheduler must depend on the update alone, not on a score as ReduceLROnPlateau does")
+    def _set_rates(self) -> None:
+        """The learning rate of the next update."""
+        if self._course is None:
+            return
+        factor = self._course(self._steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32")
@@ -195,32 +247,50 @@ class Learner:
             augment: random changes of the images.
             drawn: the random numbers of each batch, (B, D) on the device, see ``Augment.draw``.
         """
-        for (x, y), u in zip(epoch.read(order), drawn, strict=True):
-            self.step(augment(x, u), y)
+        for batch, u in zip(epoch.read(order), drawn, strict=True):
+            x, partner = augment(batch.x, u), batch.partner
+            if (
+                partner is not None
+            ):  # changed by the numbers of the batch's other end, since there is one row for each example
+                partner = partner._replace(x=augment(partner.x, u.flip(0)))
+                x = partner.mixed(x)
+            self.step(x, batch.y, partner)
             yield
 
-    def step(self, x: Tensor, y: Tensor) -> None:
-        """One update by the mean loss of (B, C, H, W) images in [0, 1] and (B,) labels."""
-        self._update(x, y)
+    def step(self, x: Tensor, y: Tensor, partner: Partner | None = None) -> None:
+        """One update by the mean loss of (B, C, H, W) images in [0, 1] and (B,) labels, and of what they are mixed with."""
+        self._update(x, y, partner)
         self._updated(len(y))
 
-    def _update(self, x: Tensor, y: Tensor) -> None:
+    def _update(self, x: Tensor, y: Tensor, partner: Partner | None = None) -> None:
         """The part of an update that the device does."""
         self.optimizer.zero_grad(set_to_none=True)
         # Summed on the device: asking for the value here would wait for it in every step.
-        self._total += self._backward(x, y)
+        self._total += self._backward(x, y, partner)
         self.optimizer.step()
+
+    def _losses(self, x: Tensor, y: Tensor, partner: Partner | None) -> Tensor:
+        """(B,) training losses, with a graph."""
+        logits = self._forward(x)
+        losses = self.loss(logits, y)
+        if losses.shape != y.shape:
+            raise InputError(
+                f"a loss must return one value for each of {len(y)} images, unreduced, not a tensor of shape "
+                f"{tuple(losses.shape)}"
+            )
+        if partner is None:
+            return losses
+        return partner.labels * losses + (1 - partner.labels) * self.loss(logits, partner.y)
 
     def _updated(self, images: int) -> None:
         """The part of an update that is left for the processor."""
-        if self.scheduler is not None:
-            self.scheduler.step()
         self._images += images
         self._steps += 1
+        self._set_rates()
 
-    def _backward(self, x: Tensor, y: Tensor) -> Tensor:
+    def _backward(self, x: Tensor, y: Tensor, partner: Partner | None) -> Tensor:
         """Give every parameter the gradient of the mean loss; the sum of these images' losses."""
-        loss = self.loss(self._forward(x), y).mean()
+        loss = self._losses(x, y, partner).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach() * len(y)
 
@@ -245,16 +315,20 @@ class Learner:
     def logits(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K) float32 in evaluation mode, without a graph or a trace."""
         with untouched(self.model, self.device), torch.no_grad():
-            return self._forward(x)
+            return self._forward(_copy(x))
 
-    def gradient(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """d sum(of(logits(x))) / dx, (B, C, H, W) float32, in evaluation mode, without a trace."""
+    def features(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D) float32: what the classifier head is given, in evaluation mode, without a trace."""
+        with untouched(self.model, self.device), torch.no_grad():
+            return head_input(self.model, lambda: self._forward(_copy(x))).float()
+
+    def gradients(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (B, K), and (B, m, C, H, W) gradients by x of ``of``: (B, K) -> (B, m), in evaluation mode, without a trace."""
         with untouched(self.model, self.device), torch.enable_grad():
             leaf = x.detach().clone(memory_format=torch.channels_last).requires_grad_()
-            # The network gets a copy, since its first layer may work in place; only the
-            # image's gradient is asked for, which skips those of the weights.
-            (gradient,) = torch.autograd.grad(of(self._forward(leaf.clone())).sum(), leaf)
-        return gradient
+            # The network gets a copy, since its first layer may work in place.
+            logits = self._forward(leaf.clone())
+            return logits.detach(), image_gradients(leaf, of(logits))
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of every parameter and buffer, by name."""
@@ -265,7 +339,7 @@ class Learner:
         self.model.load_state_dict(weights)
 
     def optimizer_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The optimiser's tensors by "<parameter>.<name>", and everything else, the scheduler's state too, as plain data."""
+        """The optimiser's tensors by "<parameter>.<name>", and everything else as plain data."""
         state = self.optimizer.state_dict()
         tensors: dict[str, Tensor] = {}
         plain: dict[str, Any] = {}
@@ -273,8 +347,7 @@ class Learner:
             for name, value in values.items():
                 own: dict[str, Any] = tensors if isinstance(value, Tensor) else plain
                 own[f"{number}.{name}"] = value
-        course = None if self.scheduler is None else self.scheduler.state_dict()
-        return tensors, {"state": plain, "groups": state["param_groups"], "scheduler": course}
+        return tensors, {"state": plain, "groups": state["param_groups"]}
 
     def load_optimizer(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Put back what ``optimizer_state`` returned."""
@@ -288,5 +361,3 @@ class Learner:
             own = torch.empty_like(p, dtype=value.dtype).copy_(value) if moment else value
             state.setdefault(int(number), {})[name] = own
         self.optimizer.load_state_dict({"state": state, "param_groups": plain["groups"]})
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(plain["scheduler"])

@@ -2,42 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from underdog.data.images import sent
+from underdog.validate import check_kind
 
 __all__ = [
     "BalancedSoftmax",
     "ClassWeighted",
     "CrossEntropy",
+    "Function",
     "Loss",
     "LossRule",
     "balanced_softmax",
     "class_weighted",
     "cross_entropy",
+    "loss_of",
+    "relative",
 ]
 
 
-class Loss(Protocol):
-    """A training loss J.
+class Loss:
+    """A training loss J, from logits (B, K) and labels (B,) to (B,) losses: what one's own loss inherits from.
 
-    ``__call__`` maps logits (B, K) and labels (B,) to (B,) losses. ``log_odds`` has a gradient
-    of the same sign in every coordinate, but one that does not underflow when the network is sure.
+    >>> class Squared(Loss):
+    ...     def __call__(self, logits, labels):
+    ...         return (1 - logits.softmax(1).gather(1, labels[:, None])[:, 0]) ** 2
+    >>> Squared()(torch.zeros(1, 2), torch.tensor([0]))
+    tensor([0.2500])
     """
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor: ...
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(B, K), (B,) -> (B,) losses."""
+        raise TypeError(f"{type(self).__name__} must define __call__(logits, labels)")
 
-    def log_odds(self, logits: Tensor, labels: Tensor) -> Tensor: ...
+    def log_odds(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(B,) values whose gradient has the sign of the loss's in every coordinate, where there is a form that does not
+        underflow when the network is sure."""
+        return self(logits, labels)
+
+    def prior(self, shown: Sequence[float]) -> tuple[float, ...]:
+        """(K,) class frequencies, up to a factor, that the logits of a network speak for which was shown ``shown`` of each."""
+        return tuple(map(float, shown))
 
 
-#: Given the (K,) counts of the data before resampling and the epoch's number: the loss of that epoch.
-LossRule = Callable[[tuple[int, ...], int], Loss]
+#: Given the (K,) counts of the data before resampling: the loss of a stage.
+LossRule = Callable[[tuple[int, ...]], Loss]
+
+
+def relative(values: Sequence[float]) -> tuple[float, ...]:
+    """Numbers of at least 0 divided by the largest, to the six digits that float32 can tell.
+
+    >>> relative([30.000001, 10])
+    (1.0, 0.333333)
+    """
+    return tuple(float(f"{v / max(values):.6g}") for v in values)
 
 
 class Resident:
@@ -63,7 +88,7 @@ class Resident:
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(Loss):
     """J = log sum_j exp(z_j) - z_y.
 
     *Source*: section 4.1 of the paper ("standard cross-entropy as the loss function").
@@ -82,11 +107,12 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True)
-class ClassWeighted:
-    """J = w_y * cross-entropy.
+class ClassWeighted(Loss):
+    """J' = w_y * J, with J the cross-entropy or another loss.
 
     Args:
         weights: (K,) positive.
+        loss: J.
 
     *Deviation*: torch's weighted mean divides by the batch's sum of weights; here every image
     weighs the same in every batch, which is the weighted mean over the whole set.
@@ -96,20 +122,24 @@ class ClassWeighted:
     """
 
     weights: Tensor = field(compare=False)
+    loss: Loss = field(default_factory=CrossEntropy)
     _resident: Resident = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_resident", Resident(self.weights))
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self._resident.at(logits.device)[labels] * CrossEntropy()(logits, labels)
+        return self._resident.at(logits.device)[labels] * self.loss(logits, labels)
 
     def log_odds(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return CrossEntropy().log_odds(logits, labels)
+        return self.loss.log_odds(logits, labels)
+
+    def prior(self, shown: Sequence[float]) -> tuple[float, ...]:
+        return relative([n * w for n, w in zip(self.loss.prior(shown), self.weights.tolist(), strict=True)])
 
 
 @dataclass(frozen=True)
-class BalancedSoftmax:
+class BalancedSoftmax(Loss):
     """J = cross-entropy of z + log n, with n the class counts; predictions use z alone.
 
     Args:
@@ -133,19 +163,49 @@ class BalancedSoftmax:
     def log_odds(self, logits: Tensor, labels: Tensor) -> Tensor:
         return CrossEntropy().log_odds(logits + self._resident.at(logits.device), labels)
 
+    def prior(self, shown: Sequence[float]) -> tuple[float, ...]:
+        return relative([n / math.exp(s) for n, s in zip(shown, self.log_counts.tolist(), strict=True)])
 
-def cross_entropy(counts: tuple[int, ...], epoch: int) -> Loss:
+
+@dataclass(frozen=True)
+class Function(Loss):
+    """A loss that is a plain function of logits and labels.
+
+    >>> Function(functional.cross_entropy)(torch.zeros(1, 2), torch.tensor([0]))
+    tensor(0.6931)
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.function(logits, labels)
+
+
+def loss_of(rule: LossRule, counts: tuple[int, ...]) -> Loss:
+    """The loss that a rule gives, also where that is a plain function.
+
+    Raises:
+        InputError: it gives something else.
+    """
+    loss = rule(counts)
+    if isinstance(loss, Loss):
+        return loss
+    check_kind("loss", loss, Callable, "a function from class counts to a loss of logits and labels")
+    return Function(loss)
+
+
+def cross_entropy(counts: tuple[int, ...]) -> Loss:
     """The rule "cross-entropy, whatever the counts".
 
     *Source*: section 4.1 of the paper.
 
-    >>> cross_entropy((30, 10), 0)
+    >>> cross_entropy((30, 10))
     CrossEntropy()
     """
     return CrossEntropy()
 
 
-def class_weighted(counts: tuple[int, ...], epoch: int, power: float = 1) -> Loss:
+def class_weighted(counts: tuple[int, ...], power: float = 1) -> Loss:
     """The rule "inverse frequency to a power": w_k = N n_k^-p / sum_j n_j^(1-p), which has mean 1 over the images.
 
     Args:
@@ -153,9 +213,9 @@ def class_weighted(counts: tuple[int, ...], epoch: int, power: float = 1) -> Los
 
     *Source*: for p = 1 the usual "balanced" weights N / (K n_k), as scikit-learn's ``compute_class_weight``.
 
-    >>> class_weighted((30, 10), 0).weights
+    >>> class_weighted((30, 10)).weights
     tensor([0.6667, 2.0000])
-    >>> class_weighted((90, 10), 0, power=0.5).weights
+    >>> class_weighted((90, 10), power=0.5).weights
     tensor([0.8333, 2.5000])
     """
     n = torch.tensor(counts, dtype=torch.float32)
@@ -163,7 +223,7 @@ def class_weighted(counts: tuple[int, ...], epoch: int, power: float = 1) -> Los
     return ClassWeighted(n.sum() / (held.pow(1 - power).sum() * held.pow(power)))
 
 
-def balanced_softmax(counts: tuple[int, ...], epoch: int, power: float = 1) -> Loss:
+def balanced_softmax(counts: tuple[int, ...], power: float = 1) -> Loss:
     """The rule "balanced softmax with the counts of the data": class k's logit is shifted by p log n_k.
 
     Args:
@@ -172,7 +232,7 @@ def balanced_softmax(counts: tuple[int, ...], epoch: int, power: float = 1) -> L
     *Source*: Ren et al. 2020 for p = 1; Menon et al. 2021, "Long-tail learning via logit adjustment", equation 10, where
     p is tau.
 
-    >>> balanced_softmax((30, 10), 0).log_counts
+    >>> balanced_softmax((30, 10)).log_counts
     tensor([3.4012, 2.3026])
     """
     return BalancedSoftmax(power * torch.tensor(counts, dtype=torch.float32).clamp(min=1).log())

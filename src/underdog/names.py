@@ -3,56 +3,21 @@
 from __future__ import annotations
 
 __all__ = [
-    "ALTERING",
     "AUGMENTATIONS",
     "BUDGETS",
-    "DEFAULTS",
     "DEVICES",
     "EPS_GRID",
     "LAYOUTS",
     "LIBRARIES",
-    "METHODS",
     "MODELS",
     "OPTIMIZERS",
-    "OVERSAMPLING",
-    "PARAMETERS",
     "PRECISIONS",
     "RESIZES",
     "SCHEDULERS",
     "TARGET_PRECISION",
-    "TAU",
     "TRIALS",
 ]
 
-METHODS: dict[str, str] = {
-    "baseline": "the images as they are",
-    "class-weighted": "loss weighted by inverse class frequency",
-    "balanced-softmax": "cross-entropy with logits shifted by log class counts",
-    "rus": "random undersampling to the smallest class",
-    "ros": "random oversampling to the largest class",
-    "smote": "interpolated images up to the largest class",
-    "noise": "AOS with a random sign instead of the gradient's (the control)",
-    "aos": "Adversarial OverSampling",
-}
-
-#: Methods that take eps and tau.
-ALTERING: tuple[str, ...] = ("noise", "aos")
-
-#: What can be tuned of each method; the baseline, which has nothing of its own, gets its learning rate.
-PARAMETERS: dict[str, tuple[str, ...]] = {
-    "baseline": ("lr_factor",),
-    "class-weighted": ("power",),
-    "balanced-softmax": ("power",),
-    "rus": ("ratio",),
-    "ros": ("ratio",),
-    "smote": ("k",),
-    "noise": ("eps", "tau"),
-    "aos": ("eps", "tau"),
-}
-#: Their values where none are given; eps and tau have none.
-DEFAULTS: dict[str, float] = {"lr_factor": 1.0, "power": 1.0, "ratio": 1.0, "k": 5}
-#: tau where a command line gives none.
-TAU = 0.5
 #: Values that a search tries for each method.
 TRIALS = 12
 
@@ -61,9 +26,6 @@ BUDGETS: dict[str, str] = {
     "epochs": "every method shows its own epoch as often, as the paper does",
     "updates": "every method makes the updates of random oversampling, and is evaluated at the same points",
 }
-#: Methods whose epochs have random oversampling's length, to whom both budgets are one.
-OVERSAMPLING: tuple[str, ...] = ("ros", "smote", "noise", "aos")
-
 #: What the top folders of a source are.
 LAYOUTS: dict[str, str] = {
     "auto": "told by the folders' names",

@@ -5,22 +5,50 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from underdog.errors import unknown
 from underdog.names import OPTIMIZERS, SCHEDULERS
 
-__all__ = ["OptimizerRule", "SchedulerRule", "adam", "named_optimizer", "named_scheduler"]
+__all__ = ["OptimizerRule", "Position", "SchedulerRule", "adam", "named_optimizer", "named_scheduler"]
 
 #: Trainable parameters, or groups of them as torch.optim takes them, and a learning rate -> the optimiser.
 OptimizerRule = Callable[[Iterable[nn.Parameter] | Iterable[dict[str, Any]], float], Optimizer]
 
-#: An optimiser, the number of epochs, and that of updates in one -> a scheduler of torch, stepped after every update.
-SchedulerRule = Callable[[Optimizer, int, int], LRScheduler]
+
+class Position(NamedTuple):
+    """How far a training has come: update ``update`` of ``updates`` in epoch ``epoch`` of ``epochs``, all from 0.
+
+    >>> Position(1, 4, 5, 10).share
+    0.375
+    """
+
+    epoch: int
+    epochs: int
+    update: int
+    updates: int
+
+    @property
+    def total(self) -> int:
+        """Updates of the whole training, if all epochs were as long as this one."""
+        return self.epochs * self.updates
+
+    @property
+    def done(self) -> int:
+        """Updates done, if all epochs were as long as this one: a share of ``total`` that ends at 1 whatever their lengths."""
+        return self.epoch * self.updates + self.update
+
+    @property
+    def share(self) -> float:
+        """The share in [0, 1) of the training that is done, each epoch counting alike."""
+        return self.done / self.total
+
+
+#: From how far a training has come to the factor of the learning rate for its next update.
+SchedulerRule = Callable[[Position], float]
 
 
 def adam(parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], lr: float) -> Optimizer:
@@ -68,7 +96,7 @@ def named_scheduler(name: str, warmup: int = 0) -> SchedulerRule | None:
 
     With U updates in all, W of them in the warm-up, the rate of update u = 0, 1, ... is lr (u + 1) / W while u < W,
     and then lr f((u - W) / (U - W)), where f(d) is 1 for constant, (1 + cos(pi d)) / 2 for cosine, 1 - d for linear,
-    and 1, 1/10, 1/100 from d = 0, 1/2, 3/4 for step.
+    and 1, 1/10, 1/100 from d = 0, 1/2, 3/4 for step. Where epochs are of different lengths, each counts alike.
 
     Args:
         name: one of the table.
@@ -79,14 +107,8 @@ def named_scheduler(name: str, warmup: int = 0) -> SchedulerRule | None:
 
     *Source*: cosine: Loshchilov and Hutter 2017 without restarts; step: He et al. 2016, section 4.2.
 
-    >>> optimizer = adam(nn.Linear(2, 2).parameters(), 1.0)
-    >>> scheduler = named_scheduler("linear")(optimizer, 2, 2)
-    >>> rates = []
-    >>> for _ in range(4):
-    ...     rates += scheduler.get_last_lr()
-    ...     optimizer.step()
-    ...     scheduler.step()
-    >>> rates
+    >>> course = named_scheduler("linear")
+    >>> [course(Position(epoch, 2, update, 2)) for epoch in range(2) for update in range(2)]
     [1.0, 0.75, 0.5, 0.25]
     """
     if name not in SCHEDULERS:
@@ -94,15 +116,10 @@ def named_scheduler(name: str, warmup: int = 0) -> SchedulerRule | None:
     if name == "constant" and not warmup:
         return None
 
-    def rule(optimizer: Optimizer, epochs: int, updates: int) -> LRScheduler:
-        rising, total = warmup * updates, epochs * updates
-
-        def factor(update: int) -> float:
-            if update < rising:
-                return (update + 1) / rising
-            # A resampler may show more from one epoch to the next: the rate then stays where it ends.
-            return _COURSES[name](min(1.0, (update - rising) / max(1, total - rising)))
-
-        return LambdaLR(optimizer, factor)
+    def rule(now: Position) -> float:
+        rising = warmup * now.updates
+        if now.done < rising:
+            return (now.done + 1) / rising
+        return _COURSES[name]((now.done - rising) / max(1, now.total - rising))
 
     return rule

@@ -26,6 +26,8 @@ class RandomStreams:
 
     Args:
         seed: any integer.
+        within: where in a method these streams are drawn from, such as its second stage; it is hashed too, but for zeros
+            at its end, so that what comes first draws as it would alone.
 
     Raises:
         InputError: the seed is none.
@@ -36,13 +38,19 @@ class RandomStreams:
     """
 
     seed: int
+    within: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_kind("seed", self.seed, Integral, "an integer")
+        where = list(self.within)
+        while where and not where[-1]:
+            where.pop()
+        object.__setattr__(self, "within", tuple(where))
 
     def __call__(self, name: str, *path: int | str) -> np.random.Generator:
         """The generator of ``name`` and ``path``, at its beginning."""
-        text = json.dumps([int(self.seed), name, *path], ensure_ascii=True, separators=(",", ":"))
+        where = [["within", *self.within]] if self.within else []
+        text = json.dumps([int(self.seed), name, *path, *where], ensure_ascii=True, separators=(",", ":"))
         key = int.from_bytes(blake2b(text.encode(), digest_size=16).digest(), "big")
         return np.random.Generator(np.random.Philox(key=key))
 

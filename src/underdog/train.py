@@ -23,16 +23,21 @@ from underdog.epoch import Epoch
 from underdog.errors import InputError, TrainingError
 from underdog.hyper import Hyperparameters
 from underdog.learner import Learner, seeded
-from underdog.method import Method
+from underdog.loss import loss_of
+from underdog.methods.check import check_epoch, check_loss, check_pure
+from underdog.methods.method import Adjustment, Method, Place, expected_examples, place_of, preparations
 from underdog.metrics import Metrics
 from underdog.ranks import ALONE, Ranks
+from underdog.resample.base import Moment
 from underdog.rng import RandomStreams
 
-__all__ = ["EpochRecord", "Evaluation", "History", "Training", "evaluate", "fit", "iter_epochs"]
+__all__ = ["EpochRecord", "Evaluation", "History", "Training", "evaluate", "iter_epochs"]
 
 #: Images per batch where no gradient is needed, and their values, at most: as many as 64x64 pixels of three colours have.
 #: On a GPU the values alone count: small batches leave it idle, and figures are not promised to the last bit there.
 EVALUATION_BATCH, EVALUATION_VALUES = 512, 512 * 64 * 64 * 3
+#: Seconds within which a resampler of somebody's own starts that is started twice, to see whether it keeps state.
+QUICK = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +61,7 @@ class EpochRecord:
         altered_rows: distinct altered images.
         zero_gradients: altered images that do not differ from their originals.
         refreshed: whether the altered images were made anew before this epoch.
+        prior: (K,) class frequencies, up to a factor, that the logits speak for after it.
         seconds: time by phase (refresh, train, evaluate).
     """
 
@@ -68,6 +74,7 @@ class EpochRecord:
     altered_rows: int
     zero_gradients: int
     refreshed: bool
+    prior: tuple[float, ...]
     seconds: Mapping[str, float]
 
     def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -78,7 +85,7 @@ class EpochRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EpochRecord:
         """The record that ``to_json`` described."""
-        return cls(**dict(data) | {"val": Metrics(np.array(data["val"]["confusion"]))})
+        return cls(**dict(data) | {"val": Metrics(np.array(data["val"]["confusion"])), "prior": tuple(data["prior"])})
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +109,13 @@ class History:
     notes: tuple[str, ...] = ()
 
 
-def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
+def evaluate(learner: Learner, images: ImageSet, adjustment: Adjustment | None = None) -> Evaluation:
     """Score a learner on a set; distributed learners share its images, and all come to the same answers.
+
+    Args:
+        learner: the network.
+        images: the set.
+        adjustment: what a method does to the logits after training.
 
     Raises:
         TrainingError: the network's answers are not finite numbers.
@@ -124,6 +136,9 @@ def evaluate(learner: Learner, images: ImageSet) -> Evaluation:
         answers[: len(part)] = learner.logits(to_unit(part.to(device)))
     every = ranks.gathered(own.cpu())  # all are under way before one is waited for
     logits = torch.cat([every[n % ranks.world][n // ranks.world] for n in range(parts)])[: len(images)]
+    if adjustment is not None:
+        with torch.no_grad():
+            logits = adjustment(logits)
     if not logits.isfinite().all():
         raise TrainingError("the network's answers are no longer finite numbers")
     predicted = logits.argmax(1).numpy()
@@ -147,6 +162,7 @@ class Training:
         progress: called with the number of images after every update.
         ranks: the processes that train together, this one among them; each has all images, and its share of every batch.
         capture: on a GPU, record updates as a CUDA graph and replay it, see ``CapturedLearner``.
+        kept, preparing: see ``Moment.kept``, whose names are made unique, and ``Moment.progress``.
 
     Attributes:
         notes: remarks on the model for the result.
@@ -162,24 +178,63 @@ class Training:
     progress: Callable[[int], object] = lambda images: None
     ranks: Ranks = ALONE
     capture: bool = True
+    kept: Callable[[str, Callable[[], Tensor]], Tensor] = lambda name, make: make()
+    preparing: Callable[[float], object] = lambda share: None
     records: list[EpochRecord] = field(default_factory=list, init=False)
     best_epoch: int = field(default=-1, init=False)
     notes: tuple[str, ...] = field(default=(), init=False)
+    _held: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)  # until the training has begun
 
     def __post_init__(self) -> None:
         train, hyper = self.split.train, self.hyper
         self.rng = RandomStreams(self.seed)
         self.learner: Learner = self._kind()(
-            self.model, len(train.classes), hyper.lr, hyper.optimizer, self.device, self.precision, hyper.lr_backbone
+            self.model,
+            len(train.classes),
+            self.method.lr_factor * hyper.lr,
+            hyper.optimizer,
+            self.device,
+            self.precision,
+            hyper.lr_backbone and self.method.lr_factor * hyper.lr_backbone,
         )
         self.val = replace(self.split.val, images=self.split.val.images.to(self.learner.device))
         self.first = Epoch.of(train, self.learner.device)
+        self.expected_examples = expected_examples(self.method, self.first, hyper.epochs)
+        self.adjustment = self.method.adjustment(self.first.counts)
         self._try_network()
         begin = time.perf_counter()
-        self.epoch = self.method.resampler.start(self.first, self.rng)
+        place = place_of(self.method, 0, hyper.epochs)
+        self.epoch = self._started(place)
         self.start_seconds = time.perf_counter() - begin
-        self.learner.schedule(hyper.scheduler, hyper.epochs, -(-len(self.epoch) // hyper.batch))
+        if self.start_seconds < QUICK:
+            check_pure(self.method.stages[0].resampler, self.epoch, lambda: self._started(place))
+        self._held.clear()
         self.best_weights = self.learner.weights()
+
+    def _moment(self, place: Place, started: bool = True) -> Moment:
+        """What the resampler of a stage may look at."""
+        return Moment(
+            place.t, place.epochs, self.rng, self.learner, place.stage, started=started,
+            keep=self._keep, progress=self.preparing,
+        )  # fmt: skip
+
+    def _keep(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        if name not in self._held:
+            self._held[name] = self.kept(name, make)
+        return self._held[name]
+
+    def _started(self, place: Place) -> Epoch:
+        """What a stage's resampler makes of the images when the stage begins."""
+        stage = self.method.stages[place.stage]
+        self.learner.loss = loss_of(stage.loss, self.first.counts)
+        epoch = stage.resampler.start(self.first, self._moment(place, started=False))
+        return check_epoch(stage.resampler, epoch, self.first)
+
+    def _prepare(self, place: Place) -> None:
+        """Change the network as a stage wants it, and begin with a new optimiser."""
+        if (prepare := self.method.stages[place.stage].prepare) is not None:
+            prepare(self.learner.model)
+            self.learner.renew()
 
     def _kind(self) -> Callable[..., Learner]:
         if not self.ranks.alone:
@@ -191,12 +246,15 @@ class Training:
         x = to_unit(self.first.images[:2])
         self.hyper.augment(x, self.hyper.augment.draw(len(x), self.rng, 0).to(x.device))
         try:
-            self.learner.logits(x)
+            logits = self.learner.logits(x)
         except InputError:
             raise
         except Exception as error:  # it is anybody's code
             shape = "x".join(map(str, self.split.train.shape))
             raise InputError(f"the model cannot take images of {shape} (channels x height x width): {error}") from error
+        labels = torch.from_numpy(self.first.labels[: len(x)]).to(logits.device)
+        for stage in self.method.stages:
+            check_loss(loss_of(stage.loss, self.first.counts), logits, labels)
 
     @property
     def finished(self) -> bool:
@@ -232,16 +290,16 @@ class Training:
             # The model may draw too (Dropout): its numbers depend on the seed, the epoch and the rank alone.
             own = [self.ranks.rank] if self.ranks.rank else []
             with seeded(self.rng.torch_seed("torch", t, *own), learner.device):
-                learner.loss = self.method.loss(before.counts, t)
                 with self._timed("refresh", seconds):
-                    self.epoch = self.method.resampler.refresh(before, t, learner, self.rng)
-                with self._timed("train", seconds):
+                    self.epoch = self._refreshed(t)  # lines 3-14
+                with self._timed("train", seconds):  # lines 15-17
                     size, n = self.hyper.batch, len(self.epoch)
+                    self._schedule(t, -(-n // size))
                     for begin, _ in zip(range(0, n, size), self._updates(t), strict=True):
                         self.progress(min(size, n - begin))
                     loss, images, updates = learner.flush()
             with self._timed("evaluate", seconds):
-                val = evaluate(learner, self.val).metrics
+                val = evaluate(learner, self.val, self.adjustment).metrics
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -263,12 +321,47 @@ class Training:
                 altered_rows=self.epoch.altered_rows,
                 zero_gradients=self.epoch.zero_gradients,
                 refreshed=self.epoch is not before,
+                prior=self._prior(t),
                 seconds=seconds,
             )
         )
         if self.best_epoch < 0 or val.macro_f1 > self.best_macro_f1:
             self.best_epoch, self.best_weights = t, learner.weights()
         return self.records[-1]
+
+    def _refreshed(self, t: int) -> Epoch:
+        """What epoch t shows."""
+        place, before = place_of(self.method, t, self.hyper.epochs), self.epoch
+        if place.stage and not place.t:
+            self._prepare(place)
+            started = self._started(place)
+            before = replace(started, notes=tuple(dict.fromkeys((*before.notes, *started.notes))))
+            self._held.clear()
+        stage = self.method.stages[place.stage]
+        self.learner.loss = loss_of(stage.loss, self.first.counts)
+        epoch = stage.resampler.refresh(before, self._moment(place))
+        if epoch is before:
+            return epoch
+        if not place.t:
+            check_pure(stage.resampler, epoch, lambda: stage.resampler.refresh(before, self._moment(place)))
+        return check_epoch(stage.resampler, epoch, self.first)
+
+    def _schedule(self, t: int, updates: int) -> None:
+        """Let the learning rate take its course: over all epochs with the same optimiser, of any lengths."""
+        beginnings = preparations(self.method, self.hyper.epochs)
+        begin = max(at for at in beginnings if at <= t)
+        end = min(at for at in beginnings if at > t)
+        self.learner.begin(self.hyper.scheduler, t - begin, end - begin, updates)
+
+    def _prior(self, t: int) -> tuple[float, ...]:
+        stage = self.method.stages[place_of(self.method, t, self.hyper.epochs).stage]
+        prior = loss_of(stage.loss, self.first.counts).prior(self.epoch.shown)
+        return prior if self.adjustment is None else self.adjustment.prior(prior)
+
+    @property
+    def prior(self) -> tuple[float, ...]:
+        """(K,) class frequencies, up to a factor, that the logits of the best epoch speak for."""
+        return self.records[self.best_epoch].prior
 
     def _updates(self, t: int) -> Iterator[None]:
         """Train on what epoch t shows, in random order; alterations are part of it, so that random changes come after them."""
@@ -290,7 +383,11 @@ class Training:
         test = self.split.test
 
         def both() -> tuple[Evaluation, Evaluation | None]:
-            return evaluate(self.learner, self.val), None if test is None else evaluate(self.learner, test)
+            scored = [
+                None if part is None else evaluate(self.learner, part, self.adjustment) for part in (self.val, test)
+            ]
+            assert scored[0] is not None
+            return scored[0], scored[1]
 
         last_val, last_test = both()
         self.learner.load_weights(self.best_weights)
@@ -322,12 +419,16 @@ class Training:
         def part(name: str) -> dict[str, Tensor]:
             return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
 
+        self.records = [EpochRecord.from_json(record) for record in plain["records"]]
+        for place in (place_of(self.method, t, self.hyper.epochs) for t in range(len(self.records))):
+            if place.stage and not place.t:
+                with seeded(0, self.learner.device):  # what it draws is replaced by what was saved
+                    self._prepare(place)
         self.learner.load_weights(part("best"))
         self.best_weights = self.learner.weights()
         self.learner.load_weights(part("model"))
         self.learner.load_optimizer(part("optimizer"), plain["optimizer"])
         self.epoch = self.first.restored(part("epoch"), tuple(plain["notes"]))
-        self.records = [EpochRecord.from_json(record) for record in plain["records"]]
         self.best_epoch = plain["best_epoch"]
 
 
@@ -356,30 +457,3 @@ def iter_epochs(
     training = Training(model, method, split, hyper or Hyperparameters(), seed, device, precision)
     while not training.finished:
         yield training.advance()
-
-
-def fit(
-    model: nn.Module,
-    method: Method,
-    split: Split,
-    hyper: Hyperparameters | None = None,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    precision: str = "float32",
-) -> History:
-    """Train, choose the epoch with the best validation macro-F1, and evaluate it on the test part.
-
-    Args and errors as ``Training``. The model holds the best epoch's weights afterwards.
-
-    *Source*: section 4.1 of the paper (selection by validation F1).
-
-    >>> import underdog as ud
-    >>> split = ud.prepare(ud.load_images("digits"), rho=20, mu=0.6).split
-    >>> history = ud.fit(ud.PaperNet(1, 10, (16, 16)), ud.Method(ud.aos(16 / 255, 0.5)), split, ud.Hyperparameters(epochs=2))
-    >>> len(history.records), history.test.logits.shape
-    (2, (359, 10))
-    """
-    training = Training(model, method, split, hyper or Hyperparameters(), seed, device, precision)
-    while not training.finished:
-        training.advance()
-    return training.finish()

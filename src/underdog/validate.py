@@ -13,6 +13,7 @@ __all__ = [
     "check_classes",
     "check_eps",
     "check_kind",
+    "check_least",
     "check_positive",
     "check_ratio",
     "check_same",
@@ -111,3 +112,9 @@ def check_positive(name: str, value: float, whole: bool = False) -> None:
     number = _number(name, value)
     if not (math.isfinite(number) and number > 0) or (whole and number != int(number)):
         raise InputError(f"{name} must be a {'whole ' if whole else ''}number above 0, not {_shown(value)}")
+
+
+def check_least(name: str, value: float, least: float) -> None:
+    """A finite number of at least so much."""
+    if not (math.isfinite(number := _number(name, value)) and number >= least):
+        raise InputError(f"{name} must be a number of at least {least:g}, not {_shown(value)}")

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 QUICK = "--epochs 1 --width 0.1 --batch 16"
-AOS = "--method aos --eps 0.1 --tau 0.5"
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +103,12 @@ def test_settings_out_of_range_are_named_with_their_rule_and_value(
     ("command", "words"),
     [
         ("train {} --method aoss", ["unknown method 'aoss'", "'aos'", "'ros'"]),
+        ("train {} --method ros+aoss(eps=0.1)", ["'ros+aoss(eps=0.1)'", "unknown method 'aoss'", "'aos'"]),
+        ("train {} --method aos(ep=0.1)", ["aos has no parameter 'ep'", "'eps'", "it has eps, tau"]),
+        ("compare {} --methods ros,aos(eps=0.1", ["--methods", "'ros,aos(eps=0.1'", "not closed"]),
+        ("compare {} --methods ros,ros(ratio=1)", ["method 'ros' is there twice"]),
         ("compare {} --methods ros,smoot", ["unknown method 'smoot'", "'smote'"]),
-        ("compare {} --methods ,", ["--methods", "at least one name"]),
+        ("compare {} --methods ,", ["--methods", "at least one method"]),
         ("compare {} --seeds 0", ["seeds must be a whole number above 0"]),
         ("compare {} -o {}/no/page.html", ["page.html cannot be written"]),
         ("compare {} -o {}", ["cannot be written: it is a folder"]),
@@ -121,11 +124,13 @@ def test_unknown_names_come_with_the_nearest_ones(command: str, words: list[str]
 
 
 @pytest.mark.parametrize("method", ["ros", "baseline"])
-@pytest.mark.parametrize("option", ["--eps -1", "--tau 7"])
-def test_a_wrong_setting_is_refused_also_where_the_method_does_not_use_it(
+@pytest.mark.parametrize("option", ["--eps -1", "--tau 7", "--eps 8/255", "--tau 0.5"])
+def test_a_setting_that_none_of_the_methods_has_is_refused_right_or_wrong(
     method: str, option: str, photos: Path, refused: Any
 ) -> None:
-    assert option[2:5] in refused(f"train {photos} {QUICK} --method {method} {option}")
+    name = option[2:5]
+    refused(f"train {photos} {QUICK} --method {method} {option}", f"none of the methods {method} has {name}")
+    refused(f"compare {photos} {QUICK} --methods {method},smote {option}", f"methods {method}, smote has {name}")
 
 
 SOURCES: dict[str, tuple[dict[str, int], dict[str, bytes], list[str]]] = {
@@ -227,10 +232,21 @@ def test_a_report_on_nothing_is_refused(command: str, tmp_path: Path, underdog: 
         lambda data: data | {"unknown": 1},
         lambda data: {k: v for k, v in data.items() if k != "data"},
         lambda data: data | {"method": "magic"},
+        lambda data: data | {"method": "no_such_module:method"},
+        lambda data: data | {"revision": 1},
         lambda data: [data],
         lambda data: "{" if isinstance(data, dict) else data,
     ],
-    ids=["another value", "a key more", "a key less", "another method", "a list", "no JSON"],
+    ids=[
+        "another value",
+        "a key more",
+        "a key less",
+        "another method",
+        "somebody's method",
+        "another revision",
+        "a list",
+        "no JSON",
+    ],
 )
 def test_a_folder_of_another_run_is_left_alone_and_named(
     change: Callable[[Any], Any], file: str, photos: Path, tmp_path: Path, underdog: Any

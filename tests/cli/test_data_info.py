@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from underdog.cli import main
-from underdog.report.terminal import width
+from underdog.reporting.terminal import width
 
 HOSTILE = ["<script>alert(1)<\x1b[31m>", "猫" * 9, "two\nlines\r", "\u202eevil", "x" * 150]
 

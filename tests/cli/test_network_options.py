@@ -145,7 +145,7 @@ def test_a_transformers_folder_brings_weights_and_normalisation_and_its_configur
 ) -> None:
     transformers = needs("transformers")
     photos = pictures.folder(tmp_path / "grey", pictures.tree({"ant": 40, "bee": 36, "yak": 20}))
-    options = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"}
+    options = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
     old = transformers.ResNetForImageClassification(transformers.ResNetConfig(**options))
     home, out = tmp_path / "tiny", tmp_path / "runs"
     old.save_pretrained(home)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import underdog as ud
+from underdog.methods.expression import parse
 from underdog.run.execute import split_of
 from underdog.run.network import build_model
 from underdog.run.spec import RunSpec
@@ -42,6 +43,10 @@ def result(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "result.json").read_text(encoding="utf-8"))
 
 
+def eps_of(done: dict[str, Any]) -> float | None:
+    return RunSpec.from_json(done["spec"]).expression.number("eps")
+
+
 def times(root: Path) -> dict[Path, int]:
     return {p: p.stat().st_mtime_ns for p in root.rglob("*")}
 
@@ -54,6 +59,8 @@ def times(root: Path) -> dict[Path, int]:
         ("--method balanced-softmax --precision bfloat16", set()),
         ("--method aos --eps 8/255 --tau 0.4", {"gallery.safetensors"}),
         ("--method noise --eps 0.1", {"gallery.safetensors"}),
+        ("--method aos(eps=8/255,attack=pgd,select=loss)+mixup+drs+logit-adjust", {"gallery.safetensors"}),
+        ("--method smote+focal+crt", set()),
         ("--method ros --model resnet20", set()),
     ],
 )
@@ -63,7 +70,8 @@ def test_a_run_leaves_its_files_and_nothing_else(
     ran = underdog(f"train {photos} {QUICK} {options} --out {out}")
     assert (ran.code, ran.err) == (0, "")
     folder = only(out)
-    assert {p.name for p in folder.iterdir()} == FILES | more
+    errors = {"errors.safetensors"} if result(folder)["decision"]["errors"] else set()
+    assert {p.name for p in folder.iterdir()} == FILES | more | errors
     assert f"saved in {folder}" in ran.out
     assert json.loads((folder / "spec.json").read_text()) == result(folder)["spec"]
 
@@ -72,11 +80,9 @@ def test_a_result_has_every_figure_that_was_promised(photos: Path, out: Path, un
     underdog(f"train {photos} {QUICK} --method aos --eps 8/255 --tau 0.4 --seed 3 --data-seed 4 --out {out}")
     done = result(only(out))
     spec = {
-        "method": "aos",
+        "method": "aos(eps=8/255,tau=0.4)",
         "seed": 3,
         "data_seed": 4,
-        "eps": 8 / 255,
-        "tau": 0.4,
         "rho": None,
         "mu": None,
         "precision": "float32",
@@ -109,6 +115,8 @@ def test_a_result_has_every_figure_that_was_promised(photos: Path, out: Path, un
     assert done["images_seen"] == 2 * 3 * n["ant"]
     assert done["updates"] == 2 * -(-3 * n["ant"] // 16)
     assert 0 < done["altered_images"] < 2 * n["ant"]
+    assert done["prior"] == [n["ant"]] * 3
+    assert done["adjusted"] is False
     assert "torch" in done["environment"]
 
 
@@ -162,6 +170,8 @@ def test_a_finished_run_is_not_done_again(photos: Path, out: Path, underdog: Any
     ("one", "other"),
     [
         ("--eps 8/255", f"--eps {8 / 255}"),
+        ("--eps 8/255 --tau 0.4", "--method aos(tau=0.40,eps=16/510)"),
+        ("--method focal+aos --eps 8/255", "--method aos(eps=8/255,select=random)+focal(gamma=2)+baseline"),
         ("--eps 1/2 --tau 1/4", "--eps 0.5 --tau .25"),
         ("--eps .1 --rho 5/2 --mu 2/5", "--eps 1/10 --imbalance-ratio 2.5 --minority-share 0.4"),
         ("--eps .1 --minority bee,yak", "--eps .1 --minority yak,,bee,yak"),
@@ -201,12 +211,12 @@ def test_without_eps_it_is_chosen_on_validation_and_the_cost_is_said_first(
     lines = ran.out.splitlines()
     assert lines[0].startswith("note: fewer than 10 validation images")
     assert "choosing it on validation takes 3 more runs of noise" in lines[1]
-    tried = {r["spec"]["eps"]: r for r in map(result, (out / "tuning").iterdir())}
+    tried = {eps_of(r): r for r in map(result, (out / "tuning").iterdir())}
     assert sorted(tried) == [2 / 255, 64 / 255, 128 / 255]
     best = max(r["val"]["macro_f1"] for r in tried.values())
     chosen = min(e for e, r in tried.items() if r["val"]["macro_f1"] == best)
     done = result(only(out))
-    assert done["spec"]["eps"] == chosen
+    assert done["spec"]["method"] == str(parse("noise").set({"eps": chosen}))
     for r in tried.values():
         assert (r["test"], r["last_epoch_test"], r["counts"]["test"]) == (None, None, None)
         assert r["spec"]["seed"] == r["spec"]["data_seed"] == TUNING_SEED != done["spec"]["seed"]
@@ -234,7 +244,7 @@ def test_compare_does_every_method_with_every_seed_on_the_same_data(photos: Path
     assert f"report: {page}" in ran.out
     done = [result(p) for p in out.iterdir()]
     assert {(r["spec"]["method"], r["spec"]["seed"], r["spec"]["data_seed"]) for r in done} == {
-        (m, s, s) for m in ("baseline", "ros", "aos") for s in (0, 1)
+        (m, s, s) for m in ("baseline", "ros", "aos(eps=8/255)") for s in (0, 1)
     }
     predictions = {p.name: (p / "predictions.csv").read_text().splitlines() for p in out.iterdir()}
     for seed in (0, 1):
@@ -245,6 +255,42 @@ def test_compare_does_every_method_with_every_seed_on_the_same_data(photos: Path
     assert again.out.count("finished before") == 6
     assert times(out) == runs
     assert "<html" in text
+
+
+def test_options_are_for_the_methods_that_have_them_and_do_not_say_it(photos: Path, out: Path, underdog: Any) -> None:
+    methods = "ros,aos,noise(eps=0.1)+focal,aos(tau=0.2),aos(attack=pgd,steps=2)"
+    page = out.parent / "page.html"
+    ran = underdog(
+        f"compare {photos} {QUICK} --methods {methods} --eps 8/255 --tau 0.4 --seeds 1 --out {out} -o {page}"
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert {result(p)["spec"]["method"] for p in out.iterdir()} == {
+        "ros",
+        "aos(eps=8/255,tau=0.4)",
+        "noise(eps=0.1,tau=0.4)+focal",
+        "aos(eps=8/255,tau=0.2)",
+        "aos(eps=8/255,tau=0.4,attack=pgd,steps=2)",
+    }
+
+
+def test_each_variant_has_the_eps_that_was_chosen_for_it_and_the_control_that_of_its_rival(
+    photos: Path, out: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("underdog.run.tune.EPS_GRID", (2, 64))
+    methods = "noise,aos,noise(tau=0.2),aos+focal"
+    ran = underdog(
+        f"compare {photos} {QUICK} --lr 0.01 --methods {methods} --seeds 1 --out {out} -o {out.parent / 'page.html'}"
+    )
+    assert (ran.code, ran.err) == (0, "")
+    searched: dict[str, dict[float, float]] = {}
+    for done in map(result, (out / "tuning").iterdir()):
+        method = parse(done["spec"]["method"])
+        searched.setdefault(str(method.set({"eps": None})), {})[method.number("eps") or 0] = done["val"]["macro_f1"]
+    assert set(searched) == {"aos", "noise(tau=0.2)", "aos+focal"}
+    chosen = {m: min(eps for eps, f1 in tried.items() if f1 == max(tried.values())) for m, tried in searched.items()}
+    assert {result(p)["spec"]["method"] for p in out.iterdir() if p.name != "tuning"} == {
+        str(parse(method).set({"eps": chosen["aos" if method == "noise" else method]})) for method in methods.split(",")
+    }
 
 
 def test_compare_can_keep_one_seed_for_the_data(photos: Path, out: Path, underdog: Any) -> None:

@@ -27,13 +27,15 @@ from underdog.data.memory import available_memory
 from underdog.data.pixels import PixelFile, ahead, in_parts
 from underdog.data.rows import FileRows
 from underdog.learner import Learner
-from underdog.names import ALTERING, METHODS
+from underdog.methods.expression import parse
+from underdog.methods.table import METHODS
 from underdog.ranks import Ranks
 from underdog.resample import smote
 from underdog.run.execute import execute
 from underdog.run.spec import RunSpec
 from underdog.train import evaluate
 
+NOW = ud.Moment(0, None, ud.RandomStreams(0), started=False)
 #: No image fits into it.
 NOTHING = 0
 
@@ -66,16 +68,16 @@ def told(folder: Path) -> dict[str, Any]:
 def test_every_method_has_the_same_figures_from_disk_as_from_memory(
     method: str, photos: Path, cache: Path, tmp_path: Path
 ) -> None:
-    options = {"eps": 8 / 255, "tau": 0.7} if method in ALTERING else {}
-    runs = []
+    some = {"eps": "8/255", "tau": "0.7"} if METHODS[method].role == "alteration" else {}
+    expression, runs = str(parse(method).set(some)), []
     for name, memory in (("memory", None), ("disk", NOTHING)):
         source = ud.load_images(photos, cache=cache, memory=memory)
         assert isinstance(source.train.images, PixelFile) == (name == "disk")
-        spec = RunSpec(source.fingerprint, method, epochs=2, batch=16, width=0.1, **options)
+        spec = RunSpec(source.fingerprint, expression, epochs=2, batch=16, width=0.1)
         execute(spec, source, tmp_path / name)
         runs.append(told(tmp_path / name / spec.id))
     assert runs[0] == runs[1]
-    assert ("gallery.safetensors" in runs[0]) == (method in ALTERING)
+    assert ("gallery.safetensors" in runs[0]) == bool(some)
 
 
 def test_folds_groups_augmentation_and_an_induced_imbalance_are_the_same_too(
@@ -89,7 +91,7 @@ def test_folds_groups_augmentation_and_an_induced_imbalance_are_the_same_too(
     for name, memory in (("memory", None), ("disk", NOTHING)):
         source = ud.load_images(photos, reading, cache=cache, memory=memory)
         more = {"rho": 3, "minority": ("cat", "owl"), "folds": 3, "fold": 1, "augment": ("flip", "crop")}
-        spec = RunSpec(source.fingerprint, "aos", eps=0.1, tau=0.5, epochs=2, batch=16, width=0.1, **more)
+        spec = RunSpec(source.fingerprint, "aos(eps=0.1,tau=0.5)", epochs=2, batch=16, width=0.1, **more)
         execute(spec, source, tmp_path / name)
         runs.append(told(tmp_path / name / spec.id))
     assert runs[0] == runs[1]
@@ -98,7 +100,7 @@ def test_folds_groups_augmentation_and_an_induced_imbalance_are_the_same_too(
 @pytest.mark.parametrize("rank", [0, 1])
 def test_ranks_have_the_same_shares_of_synthetic_and_other_batches(rank: int, photos: Path, cache: Path) -> None:
     epochs = [ud.Epoch.of(ud.load_images(photos, cache=cache, memory=m).train) for m in (None, NOTHING)]
-    epochs = [ud.SMOTE().start(epoch, ud.RandomStreams(0)) for epoch in epochs]
+    epochs = [ud.SMOTE().start(epoch, NOW) for epoch in epochs]
     shown = [list(epoch.batches(7, np.random.default_rng(0), Ranks(rank, 2))) for epoch in epochs]
     assert len(shown[0]) == len(shown[1]) == -(-120 // 7)
     assert all(torch.equal(a.x, b.x) and torch.equal(a.y, b.y) for a, b in zip(*shown, strict=True))
@@ -343,9 +345,9 @@ def test_smote_says_what_it_would_have_to_hold(photos: Path, cache: Path, monkey
     with pytest.raises(
         ud.InputError, match=r"SMOTE holds its 38 new images .* of 30 images of a class there: that needs 0 MB"
     ):
-        ud.SMOTE().start(ud.Epoch.of(there), ud.RandomStreams(0))
+        ud.SMOTE().start(ud.Epoch.of(there), NOW)
     monkeypatch.setattr(smote, "available_memory", lambda: 500_000)
-    assert len(ud.SMOTE().start(ud.Epoch.of(there), ud.RandomStreams(0))) == 120
+    assert len(ud.SMOTE().start(ud.Epoch.of(there), NOW)) == 120
 
 
 # How much there is

@@ -68,6 +68,12 @@ def results(out: Path) -> dict[str, tuple[int, dict[str, Any]]]:
     }
 
 
+def eps_of(result: dict[str, Any]) -> float:
+    eps = RunSpec.from_json(result["spec"]).expression.number("eps")
+    assert eps is not None
+    return eps
+
+
 def test_a_grid_is_made_once_its_searches_first_to_the_figures_of_single_runs(tmp_path: Path, underdog: Any) -> None:
     methods = "[ros, {aos: {eps: chosen, tau: 0.5}}, {noise: {eps: [8/255, chosen-for-aos], tau: 0.5}}]"
     command = f"grid {write(tmp_path / 'tiny.yaml', methods)} --out {tmp_path / 'runs'} --workers 2"
@@ -82,9 +88,10 @@ def test_a_grid_is_made_once_its_searches_first_to_the_figures_of_single_runs(tm
     made = results(tmp_path / "runs")
     searches = {k: v for k, (_, v) in made.items() if k.startswith("tuning/")}
     specs = {k: RunSpec.from_json(v["spec"]) for k, (_, v) in made.items() if k not in searches}
-    best = max((r["val"]["macro_f1"], -r["spec"]["eps"]) for r in searches.values())
+    best = max((r["val"]["macro_f1"], -eps_of(r)) for r in searches.values())
     assert (len(searches), len(specs)) == (6, 4)
-    assert sorted(s.eps for s in specs.values() if s.eps) == sorted([8 / 255, -best[1], -best[1]])
+    eps = [s.expression.number("eps") for s in specs.values() if s.expression.has("eps")]
+    assert sorted(map(float, eps)) == sorted([8 / 255, -best[1], -best[1]])
     assert not any(name in str(p) for p in (tmp_path / "runs").rglob("*") for name in ("failed", "grid-images"))
     assert "digits, rho 20, mu 0.6" in ran.out
     told = re.search(
@@ -93,7 +100,7 @@ def test_a_grid_is_made_once_its_searches_first_to_the_figures_of_single_runs(tm
     assert told
     assert 0 < float(told[1]) <= 100
 
-    name, spec = next((k, s) for k, s in specs.items() if s.method == "aos")
+    name, spec = next((k, s) for k, s in specs.items() if s.expression.name == "aos")
     alone = execute(spec, load_images("digits"), tmp_path / "alone")
     assert {k: v for k, v in made[name][1].items() if k != "seconds"} == {
         k: v for k, v in alone.items() if k != "seconds"
@@ -155,15 +162,15 @@ def test_a_run_of_a_search_that_fails_is_not_chosen_and_tried_again(
     write(tmp_path / "tiny.yaml", "[ros, {aos: {eps: chosen, tau: 0.5}}]")
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "runs"
-    spec = RunSpec(load_images("digits").fingerprint, "aos", 0, 0, None, 0.5, 20, 0.6, epochs=1, batch=64, width=0.1)
+    spec = RunSpec(load_images("digits").fingerprint, "aos", 0, 0, 20, 0.6, epochs=1, batch=64, width=0.1)
     searched = tuning_specs(spec)
     unable(out / "tuning", searched[-1])
     ran = underdog("grid tiny.yaml --workers 1")
     assert ran.code == 1
     assert "failed: digits mu 0.6 aos eps 64/255 tau 0.5 search: " in ran.out
     assert "not begun" not in ran.out
-    (made,) = (r["spec"]["eps"] for name, (_, r) in results(out).items() if name.startswith("aos"))
-    scores = {r["spec"]["eps"]: r["val"]["macro_f1"] for k, (_, r) in results(out).items() if k.startswith("tuning")}
+    (made,) = (eps_of(r) for name, (_, r) in results(out).items() if name.startswith("aos"))
+    scores = {eps_of(r): r["val"]["macro_f1"] for k, (_, r) in results(out).items() if k.startswith("tuning")}
     assert len(scores) == len(EPS_GRID) - 1
     assert scores[made] == max(scores.values())
     (out / "tuning" / searched[-1].id / "state.safetensors").unlink()
@@ -177,7 +184,7 @@ def test_a_search_of_which_all_failed_holds_up_only_what_needs_it(
 ) -> None:
     write(tmp_path / "tiny.yaml", "[ros, {aos: {eps: chosen, tau: 0.5}}]")
     monkeypatch.chdir(tmp_path)
-    spec = RunSpec(load_images("digits").fingerprint, "aos", 0, 0, None, 0.5, 20, 0.6, epochs=1, batch=64, width=0.1)
+    spec = RunSpec(load_images("digits").fingerprint, "aos", 0, 0, 20, 0.6, epochs=1, batch=64, width=0.1)
     for run in tuning_specs(spec):
         unable(tmp_path / "runs" / "tuning", run)
     ran = underdog("grid tiny.yaml --workers 1")
@@ -363,7 +370,7 @@ def test_trials_choose_every_method_s_parameters_as_tune_does(
     ran = underdog("grid tiny.yaml --workers 2")
     assert ran.code == 0, ran.out
     assert "and 9 that choose parameters" in ran.out
-    spec = RunSpec(load_images("digits").fingerprint, "ros", 0, 0, None, None, 20, 0.6, epochs=1, batch=64, width=0.1)
+    spec = RunSpec(load_images("digits").fingerprint, "ros", 0, 0, 20, 0.6, epochs=1, batch=64, width=0.1)
     for method in ("baseline", "ros", "smote"):
         study = study_of(replace(spec, method=method), 3).finished(tmp_path / "runs")
         assert study is not None
@@ -387,10 +394,10 @@ def test_a_trial_that_fails_counts_as_one_that_recognised_nothing() -> None:
     assert second != first
     done = search.applied(spec, lambda run: {first.id: 0.0, second.id: FAILED}.get(run.id, FAILED))
     assert done is not None
-    assert done.ratio == first.ratio
+    assert done.method == first.method
     done = search.applied(spec, lambda run: FAILED if run == first else 0.4)
     assert done is not None
-    assert done.ratio != first.ratio
+    assert done.method == second.method != first.method
     assert search.applied(spec, lambda run: FAILED) is None
 
 

@@ -17,6 +17,11 @@ from underdog.data.pixels import PixelFile
 from underdog.data.prepare import prepare
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
+from underdog.errors import InputError
+from underdog.resample.perturb import Perturb
+from underdog.resample.random import RandomOverSampler
+from underdog.resample.smote import SMOTE
+from underdog.run.compare import comparison, plan
 from underdog.run.estimate import Estimate, outline
 from underdog.run.local import TUNABLES, _large_pages
 from underdog.run.shared import map_source, save_source
@@ -89,6 +94,26 @@ def test_an_estimate_counts_the_images_of_each_method_and_learns_from_runs_that_
     estimate.learn(spec, {"seconds": {"train": 3.0, "evaluate": 1.0}})
     assert estimate.seconds(spec) == pytest.approx(4.0)
     assert estimate.seconds(RunSpec(digits.fingerprint, "rus", rho=20, mu=0.6, epochs=10)) < 4.0
+
+
+def test_a_plan_starts_no_resampler_and_yet_knows_what_one_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*_: object) -> None:
+        raise AssertionError("a resampler was started")
+
+    for resampler in (SMOTE, RandomOverSampler, Perturb):
+        monkeypatch.setattr(resampler, "start", started)
+    digits = load_images("digits")
+    base = RunSpec(digits.fingerprint, "baseline", rho=20, mu=0.6, epochs=2, width=0.1)
+    specs = comparison(base, ["smote", "ros", "aos", "aos(eps=0.1)", "crt"], 2)
+    planned = plan(specs, digits, tmp_path, "cpu")
+    assert (planned.runs, planned.done) == (10, 0)
+    assert planned.seconds > 0
+    few = RunSpec(digits.fingerprint, "smote", rho=100, mu=0.6, epochs=2, width=0.1)
+    with pytest.raises(InputError, match="SMOTE needs at least 2 images"):
+        plan([few], digits, tmp_path, "cpu")
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize("own", [None, "glibc.malloc.check=0"], ids=["unset", "set"])

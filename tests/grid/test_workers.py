@@ -61,7 +61,7 @@ def engine(tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def job(source: Source, seed: int, **changes: Any) -> Job:
-    spec = RunSpec(source.fingerprint, "aos", epochs=2, rho=20, mu=0.6, eps=0.1, tau=0.5, seed=seed, model="own:net")
+    spec = RunSpec(source.fingerprint, "aos(eps=0.1)", epochs=2, rho=20, mu=0.6, seed=seed, model="own:net")
     return Job(f"run {seed}", "digits", replace(spec, **changes), Path("runs"))
 
 

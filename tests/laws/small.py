@@ -1,4 +1,4 @@
-"""Small data and networks for the laws."""
+"""Small data, networks and moments for the laws, and the methods that they are about: all there are."""
 
 from __future__ import annotations
 
@@ -9,6 +9,27 @@ import torch
 from torch import nn
 
 import underdog as ud
+from underdog.attack.base import Attack, Victim
+from underdog.methods.expression import parse
+from underdog.methods.table import METHODS as TABLE
+
+#: Every method of the table, with some eps where it needs one.
+METHODS: dict[str, ud.Method] = {
+    name: ud.method(str(parse(name).set(dict.fromkeys(parse(name).missing, "16/255")))) for name in TABLE
+}
+
+
+def moment(t: int = 0, seed: int = 0, who: Victim | None = None, **more: object) -> ud.Moment:
+    """Before epoch ``t`` of a run; the start of its stage where ``started=False``."""
+    return ud.Moment(t, **{"epochs": None, "streams": ud.RandomStreams(seed), "network": who} | more)  # type: ignore[arg-type]
+
+
+def attacked(
+    attack: Attack, who: Victim | None, x: torch.Tensor, y: torch.Tensor, eps: float, seed: int = 0
+) -> torch.Tensor:
+    """Images (B, C, H, W) as an attack alters them, all by the same eps."""
+    altered = attack(who, x, y, torch.full((len(x),), eps, dtype=torch.float64), np.random.default_rng(seed))  # type: ignore[arg-type]
+    return altered.show(x, torch.arange(len(x)))
 
 
 def image_set(counts: tuple[int, ...], shape: tuple[int, int, int] = (1, 16, 16), seed: int = 0) -> ud.ImageSet:

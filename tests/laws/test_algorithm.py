@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small import image_set, learner
+from small import attacked, image_set, learner, moment
 from torch.nn.functional import cross_entropy
 
 import underdog as ud
-from underdog import epoch as epoch_module
+from underdog import altered
+from underdog.attack.base import gradient
 
 EPS, TAU, SEED, BATCH = 12 / 255, 0.6, 5, 16
 COUNTS = (40, 40, 3, 5)
@@ -63,12 +64,11 @@ def literal_epochs(images: ud.ImageSet, epochs: int, net: torch.nn.Module, dtype
 
 def library_epochs(images: ud.ImageSet, epochs: int, resampler: ud.Resampler, who: ud.Learner):
     """The same epochs as the library makes them."""
-    rng = ud.RandomStreams(SEED)
-    epoch = resampler.start(ud.Epoch.of(images), rng)
+    epoch = resampler.start(ud.Epoch.of(images), moment(seed=SEED, started=False))
     for t in range(epochs):
-        epoch = resampler.refresh(epoch, t, who, rng)
+        epoch = resampler.refresh(epoch, moment(t, SEED, who))
         yield epoch
-        for x, y in epoch.batches(BATCH, rng("shuffle", t)):
+        for x, y, _ in epoch.batches(BATCH, ud.RandomStreams(SEED)("shuffle", t)):
             who.step(x, y)
 
 
@@ -82,7 +82,7 @@ def images() -> ud.ImageSet:
 def test_four_epochs_are_bit_equal_to_the_literal_algorithm(images: ud.ImageSet, per_copy: bool, batch: int) -> None:
     who = learner(4, images.shape)
     literal = literal_epochs(images, 4, copy.deepcopy(who.model), torch.float32, batch)
-    resampler = ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.FGSM(EPS), TAU, per_copy=per_copy)))
+    resampler = ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.FGSM(), EPS, TAU, per_copy=per_copy)))
     altered = 0
     for epoch, (x, y) in zip(library_epochs(images, 4, resampler, who), literal, strict=True):
         assert torch.equal(epoch.show(epoch.index), x)
@@ -133,36 +133,29 @@ def test_with_tau_0_training_is_random_oversampling_bit_for_bit(images: ud.Image
 
 
 def test_copies_only_leaves_the_first_of_each_image_alone(images: ud.ImageSet) -> None:
-    resampler = ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(EPS), 1, copies_only=True))
+    resampler = ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(), EPS, 1, copies_only=True))
     epoch = next(library_epochs(images, 1, resampler, learner(4, images.shape)))
     assert (epoch.index[: len(images)] == np.arange(len(images))).all()
     assert epoch.altered_examples == 80 - 8
 
 
 def test_without_clipping_the_formula_is_as_printed(images: ud.ImageSet) -> None:
-    resampler = ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(0.5), 1, clip=False))
+    resampler = ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(clip=False), 0.5, 1))
     epoch = next(library_epochs(images, 1, resampler, learner(4, images.shape)))
     x = epoch.show(epoch.index)
     assert x.min() < 0
     assert x.max() > 1
 
 
-def test_from_waits_until_t0(images: ud.ImageSet) -> None:
-    resampler = ud.Chain(ud.RandomOverSampler(), ud.From(2, ud.Perturb(ud.FGSM(EPS), TAU)))
-    altered = [e.altered_examples for e in library_epochs(images, 4, resampler, learner(4, images.shape))]
-    assert altered[:2] == [0, 0]
-    assert min(altered[2:]) > 0
-
-
 def test_the_minority_can_be_named(images: ud.ImageSet) -> None:
-    resampler = ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(EPS), 1, minority=[0]))
+    resampler = ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(), EPS, 1, minority=[0]))
     epoch = next(library_epochs(images, 1, resampler, learner(4, images.shape)))
     assert set(epoch.labels[epoch.index[epoch.index >= epoch.originals]]) == {0}
 
 
 def test_without_a_minority_the_error_names_the_option() -> None:
     with pytest.raises(ud.InputError, match="--minority"):
-        ud.aos(EPS, TAU).start(ud.Epoch.of(image_set((9, 9))), ud.RandomStreams(0))
+        ud.aos(EPS, TAU).start(ud.Epoch.of(image_set((9, 9))), moment(started=False))
 
 
 def test_a_gradient_that_is_zero_everywhere_moves_nothing_and_is_counted(images: ud.ImageSet) -> None:
@@ -177,16 +170,18 @@ def test_a_gradient_that_is_zero_everywhere_moves_nothing_and_is_counted(images:
 def test_rows_without_a_direction_are_counted_in_parts_of_any_size(
     together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(epoch_module, "COUNTED", together)
+    monkeypatch.setattr(altered, "COUNTED", together)
     signs = torch.zeros(7, 12, dtype=torch.int8)
     signs[[1, 2, 6], [0, 11, 5]] = torch.tensor([1, -1, 1], dtype=torch.int8)
-    assert epoch_module.AlteredSigns(epoch_module.pack_signs(signs), EPS).unmoved() == 4
-    assert epoch_module.AlteredSigns(epoch_module.pack_signs(signs), 0.0).unmoved() == 7
+    packed = altered.pack_signs(signs)
+    assert ud.AlteredSigns(packed, torch.full((7,), EPS, dtype=torch.float64)).unmoved() == 4
+    assert ud.AlteredSigns(packed, torch.zeros(7, dtype=torch.float64)).unmoved() == 7
+    assert ud.AlteredSigns(packed, torch.tensor([0, 0, EPS, EPS, EPS, EPS, EPS], dtype=torch.float64)).unmoved() == 5
 
 
 def test_the_random_sign_is_one_for_each_origin_or_one_for_each_copy(images: ud.ImageSet) -> None:
     once, per_copy = (
-        next(library_epochs(images, 1, ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.RandomSign(EPS), 1, per_copy=c)),
+        next(library_epochs(images, 1, ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.RandomSign(), EPS, 1, per_copy=c)),
                             learner(4, images.shape)))
         for c in (False, True)
     )  # fmt: skip
@@ -204,5 +199,7 @@ def test_under_half_precision_a_saturated_network_still_has_a_direction(images: 
     sure = replace(images, labels=torch.full_like(images.labels, 2)).select(range(32))
     x, y = ud.to_unit(sure.images), sure.labels
     full, half = (ud.Learner(copy.deepcopy(net), 4, precision=p) for p in ("float32", "bfloat16"))
-    assert not ud.FGSM(EPS).signs(full, x, y, np.random.default_rng(0)).any()  # cross-entropy has underflowed
-    assert ud.FGSM(EPS).signs(half, x, y, np.random.default_rng(0)).flatten(1).any(1).all()
+    assert torch.equal(attacked(ud.FGSM(), full, x, y, EPS), x)  # cross-entropy has underflowed
+    assert not gradient(full, x, y).any()
+    assert gradient(half, x, y).flatten(1).any(1).all()
+    assert (attacked(ud.FGSM(), half, x, y, EPS) != x).flatten(1).any(1).all()

@@ -122,7 +122,7 @@ def test_training_shows_altered_images_changed_and_attacks_and_evaluations_see_n
     training = ud.Training(learner(3).model, ud.Method(ud.aos(0.1, 1)), split, hyper)
     who = training.learner
     step, forward = who.step, who._forward
-    monkeypatch.setattr(who, "step", lambda x, y: (shown.append(x), step(x, y))[1])
+    monkeypatch.setattr(who, "step", lambda x, y, partner: (shown.append(x), step(x, y, partner))[1])
     monkeypatch.setattr(who, "_forward", lambda x: (plain.append(x), forward(x))[1])
     training.advance()
     epoch = training.epoch

@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from kernels import Kernels, watched
+from small import METHODS as TABLE
 from small import Awkward, image_set, learner
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -67,23 +69,40 @@ def same(one: ud.Training, other: ud.Training) -> bool:
     )
 
 
-def fade(victim: object, x: torch.Tensor, y: torch.Tensor, rng: object) -> torch.Tensor:
+def fade(
+    victim: object, x: torch.Tensor, y: torch.Tensor, eps: torch.Tensor, rng: np.random.Generator
+) -> ud.AlteredPixels:
     """An alteration that is no signed step, so that its pixels are kept."""
-    return x * 0.5
+    return ud.AlteredPixels(x * 0.5, torch.ones(len(x), dtype=torch.bool, device=x.device))
 
 
-METHODS = {
-    "baseline": ud.Method(),
-    "ros": ud.Method(ud.RandomOverSampler()),
-    "rus": ud.Method(ud.RandomUnderSampler(0.13)),
-    "smote": ud.Method(ud.SMOTE(2)),
-    "aos": ud.Method(ud.aos(0.1, 0.6)),
-    "noise": ud.named_method("noise", eps=0.1, tau=0.6),
-    "pixels": ud.Method(ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(fade, 0.5)))),
-    "pgd": ud.Method(ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.PGD(0.1, 2), 0.5)))),
-    "class-weighted": ud.named_method("class-weighted"),
-    "balanced-softmax": ud.named_method("balanced-softmax"),
+METHODS = TABLE | {
+    "rus": ud.method("rus(ratio=0.13)"),  # of which an epoch is more than a batch
+    "smote": ud.method("smote(k=2)"),
+    "pixels": ud.Method(ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(fade, 0.5, 0.5)))),
+    "pgd": ud.Method(ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.PGD(2), 0.1, 0.5)))),
+    "eps by class": ud.Method(
+        ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(), ud.ByClass({1: 0.1, 2: 0.2}), 0.5))
+    ),
 }
+
+
+def recordable(method: ud.Method) -> bool:
+    """Whether nothing that a method shows is mixed."""
+    images = ud.Epoch.of(image_set(COUNTS, SHAPE))
+    moments = [ud.Moment(0, EPOCHS, ud.RandomStreams(0), learner(3), n) for n in range(len(method.stages))]
+    shown = [
+        s.resampler.refresh(s.resampler.start(images, now), now) for s, now in zip(method.stages, moments, strict=True)
+    ]
+    return not any(epoch.mixture for epoch in shown)
+
+
+MIXED = "updates were not captured as a CUDA graph, which only costs time: examples are mixed"
+RECORDABLE = [name for name, method in METHODS.items() if recordable(method)]
+
+
+def test_what_cannot_be_recorded_of_the_methods_is_what_is_mixed() -> None:
+    assert set(METHODS) - set(RECORDABLE) == {"mixup"}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -93,12 +112,47 @@ def test_a_training_by_replays_is_the_eager_one_bit_for_bit(
     eager = trained(split, METHODS[name])
     recorder = capturing(monkeypatch, Kernels())
     captured = trained(split, METHODS[name])
-    assert captured.learner.notes == ()
     assert same(captured, eager)
-    # One recording for all epochs; the first batch and the last, smaller one of an epoch are eager, and one replay is a trial.
-    n, whole = len(eager.epoch), len(eager.epoch) // 16
-    assert n % 16
-    assert (recorder.recordings, recorder.count) == (1, 1 + EPOCHS * whole - 1)
+    if name not in RECORDABLE:
+        assert (captured.learner.notes, recorder.recordings, recorder.count) == ((MIXED,), 0, 0)
+        return
+    assert captured.learner.notes == ()
+    # One recording for all epochs of a stage, or of several that only show other examples; its first batch and the last,
+    # smaller one of an epoch are eager, and one replay is a trial.
+    assert all(r.images % 16 for r in eager.records)
+    assert 1 <= recorder.recordings <= len(METHODS[name].stages)
+    assert recorder.count == sum(r.images // 16 for r in eager.records)
+
+
+LATE = {
+    "examples are mixed": ud.method("mixup").stages[0].resampler,
+    "more than one resampler alters images": ud.Chain(
+        ud.Perturb(ud.FGSM(), 0.1, 0.5), ud.Perturb(ud.PGD(2), 0.1, 0.5, minority=[0])
+    ),
+}
+
+
+@pytest.mark.parametrize("why", LATE)
+def test_a_stage_that_cannot_be_recorded_is_trained_eagerly_after_one_that_is(
+    split: ud.Split, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = ud.Method(stages=[ud.Stage(ud.aos(0.1, 0.5), share=0.6), ud.Stage(LATE[why], share=0.4)])
+    eager = trained(split, method)
+    recorder = capturing(monkeypatch, Kernels())
+    captured = trained(split, method)
+    assert same(captured, eager)
+    assert recorder.count == 3 * (120 // 16)
+    assert captured.learner.notes == (f"updates were not captured as a CUDA graph, which only costs time: {why}",)
+
+
+def test_stages_are_recorded_anew_where_their_loss_or_their_weights_are_others(
+    split: ud.Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, found = capturing(monkeypatch, Kernels()), dict[str, int]()
+    for name in ("drs", "drw", "crt"):
+        trained(split, METHODS[name])
+        found[name], recorder.recordings = recorder.recordings, 0
+    assert found == {"drs": 1, "drw": 2, "crt": 2}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +185,7 @@ def test_dropout_draws_the_same_numbers(split: ud.Split, monkeypatch: pytest.Mon
     assert recorder.count > 1
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", RECORDABLE)
 def test_bfloat16_is_the_same_training_too(split: ud.Split, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hyper, weights = ud.Hyperparameters(epochs=2, batch=16), []
     for recorder in (None, Kernels()):
@@ -141,7 +195,7 @@ def test_bfloat16_is_the_same_training_too(split: ud.Split, name: str, monkeypat
         training.advance(), training.advance()
         weights.append(training.learner.weights())
     assert all(torch.equal(v, weights[1][k]) for k, v in weights[0].items())
-    assert recorder.recordings == 1
+    assert recorder.recordings == (2 if name in ("drw", "crt") else 1)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
@@ -175,12 +229,14 @@ def test_a_resumed_training_goes_on_as_the_uninterrupted_one(
 def test_a_loss_that_changes_is_recorded_anew_and_one_that_is_made_anew_is_not(
     split: ud.Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rule(counts: tuple[int, ...], epoch: int) -> ud.Loss:
-        return ud.balanced_softmax(counts, epoch, power=1 + epoch // 2)
-
-    eager = trained(split, ud.Method(ud.RandomOverSampler(), rule))
+    powers = {1: 0.4, 2: 0.4, 3: 0.2}  # with their shares of five epochs
+    stages = [
+        ud.Stage(ud.RandomOverSampler(), partial(ud.balanced_softmax, power=power), share)
+        for power, share in powers.items()
+    ]
+    eager = trained(split, ud.Method(stages=stages))
     recorder = capturing(monkeypatch, Kernels())
-    assert same(trained(split, ud.Method(ud.RandomOverSampler(), rule)), eager)
+    assert same(trained(split, ud.Method(stages=stages)), eager)
     assert recorder.recordings == 3  # epochs 0 and 1, 2 and 3, 4
 
 
@@ -212,20 +268,26 @@ CHANGES = {
     "batch": lambda t: setattr(t, "hyper", replace(t.hyper, batch=8)),
     "augment": lambda t: setattr(t, "hyper", replace(t.hyper, augment=ud.Augment(["flip", "vflip"]))),
     "images": lambda t: with_epoch(t, images=255 - t.epoch.images),
-    "synthetic": lambda t: setattr(t, "epoch", replace(t.epoch, synthetic=255 - t.epoch.synthetic)),
-    "eps": lambda t: setattr(t, "method", ud.Method(ud.Chain(ud.SMOTE(2), ud.Every(2, ud.Perturb(ud.FGSM(0.3), 0.6))))),
-    "attack": lambda t: setattr(t, "method", ud.Method(ud.Chain(ud.SMOTE(2), ud.Every(2, ud.Perturb(fade, 0.6))))),
+    "synthetic": lambda t: setattr(t, "epoch", with_other_synthetic(t.epoch)),
+    "clip": lambda t: setattr(t, "method", altering(ud.FGSM(clip=False))),
+    "attack": lambda t: setattr(t, "method", altering(fade)),
 }
+
+
+def altering(attack: object) -> ud.Method:
+    return ud.Method(ud.Chain(ud.SMOTE(2), ud.Every(2, ud.Perturb(attack, 0.1, 0.6))))
+
+
+def with_other_synthetic(epoch: ud.Epoch) -> ud.Epoch:
+    return replace(epoch, made=tuple(replace(m, rows=255 - m.rows) if m.synthetic else m for m in epoch.made))
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_of_what_is_shown_is_recorded_anew(
     split: ud.Split, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method = ud.Method(ud.Chain(ud.SMOTE(2), ud.Every(2, ud.Perturb(ud.FGSM(0.1), 0.6))))
-
     def epochs() -> ud.Training:
-        training = ud.Training(learner(3).model, method, split, ud.Hyperparameters(epochs=9, batch=16))
+        training = ud.Training(learner(3).model, altering(ud.FGSM()), split, ud.Hyperparameters(epochs=9, batch=16))
         training.advance(), training.advance()
         CHANGES[change](training)
         training.advance(), training.advance()
@@ -258,11 +320,8 @@ def test_tensors_that_were_replaced_are_not_trained_where_they_were(
 def test_more_altered_rows_than_the_minority_has_images_are_recorded_anew_and_fewer_are_not(
     per_copy: bool, split: ud.Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Growing(ud.Perturb):
-        def refresh(self, epoch: ud.Epoch, t: int, *rest: object) -> ud.Epoch:
-            return ud.Perturb(self.attack, 0.2 + 0.2 * t, per_copy=per_copy).refresh(epoch, t, *rest)  # type: ignore[arg-type]
-
-    method = ud.Method(ud.Chain(ud.RandomOverSampler(), Growing(ud.FGSM(0.1), 0)))
+    growing = ud.Perturb(ud.FGSM(), 0.1, ud.Ramp(0.2, 1), per_copy=per_copy)
+    method = ud.Method(ud.Chain(ud.RandomOverSampler(), growing))
     eager = trained(split, method)
     recorder = capturing(monkeypatch, Kernels())
     assert same(trained(split, method), eager)
@@ -432,8 +491,6 @@ def test_work_is_waited_for_however_it_ends_and_what_torch_says_of_it_is_heard(
 
 
 def test_images_on_disk_are_trained_eagerly(split: ud.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import numpy as np  # noqa: PLC0415
-
     np.save(tmp_path / "images.npy", split.train.images.numpy())
     on_disk = ud.ImageSet(PixelFile.open(tmp_path / "images.npy"), split.train.labels, split.train.classes)
     eager = trained(split, METHODS["ros"])
@@ -458,10 +515,16 @@ def test_a_training_without_a_gpu_records_nothing(split: ud.Split) -> None:
 
 
 def moved(epoch: ud.Epoch, device: str) -> ud.Epoch:
-    rows = epoch.altered and {k: getattr(epoch.altered, k) for k in epoch.altered.__dataclass_fields__}
-    there = rows and {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in rows.items()}
-    altered = there and type(epoch.altered)(**there)
-    return replace(epoch, images=epoch.images.to(device), synthetic=epoch.synthetic.to(device), altered=altered)
+    made = tuple(
+        replace(
+            m,
+            rows=m.rows.to(device)
+            if m.synthetic
+            else m.rows.with_rows({k: v.to(device) for k, v in m.rows.rows().items()}),
+        )
+        for m in epoch.made
+    )
+    return replace(epoch, images=epoch.images.to(device), made=made)
 
 
 def on_stand_in(split: ud.Split, name: str, batch: int) -> ud.Training:
@@ -479,9 +542,7 @@ def on_stand_in(split: ud.Split, name: str, batch: int) -> ud.Training:
 
 def epoch_of(training: ud.Training, t: int) -> int:
     """The refresh and the updates of an epoch; how many updates."""
-    who = training.learner
-    who.loss = training.method.loss(training.epoch.counts, t)
-    training.epoch = training.method.resampler.refresh(training.epoch, t, who, training.rng)
+    training.epoch = training._refreshed(t)
     return sum(1 for _ in training._updates(t))
 
 
@@ -504,9 +565,9 @@ def test_nothing_waits_for_a_device_within_an_epoch(
         with watched("meta") as seen:
             updates = epoch_of(training, 4)
         assert updates == -(-len(training.epoch) // batch)
-        assert training.learner.notes == ()
+        assert training.learner.notes == (() if name in RECORDABLE or not captured else (MIXED,))
         assert recorder.recordings == recordings
-        if captured:
+        if captured and name in RECORDABLE:
             assert recorder.count - replays == len(training.epoch) // batch
         crossed.append(seen.crossed)
     assert 0 < crossed[0] == crossed[1]  # what updates need is sent once, and not with every batch
@@ -588,7 +649,7 @@ def exact() -> Iterator[None]:
 
 
 @CUDA
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", RECORDABLE)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_on_a_gpu_a_graph_trains_as_eager_updates_do(split: ud.Split, name: str, precision: str, exact: None) -> None:
     found = []
@@ -621,8 +682,7 @@ def test_on_a_gpu_nothing_waits_within_an_epoch(split: ud.Split, name: str, capt
         warnings.simplefilter("ignore")  # that the mode is a prototype
         torch.cuda.set_sync_debug_mode("error")
     try:
-        who.loss = training.method.loss(training.epoch.counts, t)
-        training.epoch = training.method.resampler.refresh(training.epoch, t, who, training.rng)
+        training.epoch = training._refreshed(t)
         updates = sum(1 for _ in training._updates(t))
     finally:
         torch.cuda.set_sync_debug_mode("default")

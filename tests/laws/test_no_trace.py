@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from small import Awkward, image_set
+from small import METHODS, Awkward, attacked, image_set, moment
 
 import underdog as ud
+from underdog.attack.base import gradient
 
 
 def snapshot(who: ud.Learner) -> list[object]:
@@ -54,54 +58,78 @@ def trained(fails: bool = False) -> ud.Learner:
     return who
 
 
-ACTIONS = {
-    "aos": lambda who: ud.aos(0.1, 1).refresh(
-        ud.aos(0.1, 1).start(ud.Epoch.of(image_set((9, 2, 2))), ud.RandomStreams(0)), 0, who, ud.RandomStreams(0)
-    ),
-    "noise": lambda who: ud.RandomSign(0.1)(
-        who, torch.rand(4, 1, 16, 16), torch.zeros(4).long(), np.random.default_rng(0)
-    ),
-    "fgsm": lambda who: ud.FGSM(0.1)(who, torch.rand(4, 1, 16, 16), torch.zeros(4).long(), np.random.default_rng(0)),
-    "pgd": lambda who: ud.PGD(0.1, 3)(who, torch.rand(4, 1, 16, 16), torch.zeros(4).long(), np.random.default_rng(0)),
+def resampled(method: ud.Method, who: ud.Learner) -> None:
+    """What the resamplers of all stages do, at their start and before an epoch."""
+    for n, stage in enumerate(method.stages):
+        epoch = stage.resampler.start(ud.Epoch.of(image_set((9, 2, 2))), moment(who=who, stage=n, started=False))
+        stage.resampler.refresh(epoch, moment(who=who, stage=n))
+
+
+X, Y = ud.to_unit(image_set((4,)).images), torch.zeros(4, dtype=torch.int64)
+ACTIONS: dict[str, Callable[[ud.Learner], object]] = {
+    **{f"method {name}": partial(resampled, method) for name, method in METHODS.items()},
+    "all altered": partial(resampled, ud.Method(ud.aos(0.1, 1))),
+    "by loss": partial(resampled, ud.Method(ud.Perturb(ud.PGD(2), 0.1, 1, select=ud.ByLoss()))),
+    "noise": lambda who: attacked(ud.RandomSign(), who, X, Y, 0.1),
+    "fgsm": lambda who: attacked(ud.FGSM(), who, X, Y, 0.1),
+    "pgd": lambda who: attacked(ud.PGD(3), who, X, Y, 0.1),
     "evaluate": lambda who: ud.evaluate(who, image_set((4, 4, 4))),
-    "logits": lambda who: who.logits(torch.rand(4, 1, 16, 16)),
+    "logits": lambda who: who.logits(X),
+    "features": lambda who: who.features(X),
+    "gradients": lambda who: who.gradients(X, lambda logits: logits),
 }
+
+
+def looks(action: str) -> bool:
+    """Whether an action runs the network."""
+    who, seen = trained(), list[torch.Tensor]()
+    forward = who._forward
+    who._forward = lambda x: (seen.append(x), forward(x))[1]  # type: ignore[method-assign]
+    ACTIONS[action](who)
+    return bool(seen)
+
+
+def test_what_needs_the_network_is_known() -> None:
+    found = {action for action in ACTIONS if looks(action)}
+    assert found >= {
+        "method aos",
+        "all altered",
+        "by loss",
+        "fgsm",
+        "pgd",
+        "evaluate",
+        "logits",
+        "features",
+        "gradients",
+    }
+    assert not found & {"method ros", "method noise", "noise"}
 
 
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("action", ACTIONS)
 def test_no_trace(action: str, fails: bool) -> None:
-    who, state = trained(fails), torch.get_rng_state()
-    x = torch.rand(1)  # the actions above draw their inputs from the global state: give it back
-    torch.set_rng_state(state)
+    who = trained(fails)
+    breaks = fails and looks(action)
     before = snapshot(who)
-    if fails and action != "noise":
-        with pytest.raises(RuntimeError, match="broke"):
-            ACTIONS[action](who)
-    else:
+    with pytest.raises(RuntimeError, match="broke") if breaks else nullcontext():
         ACTIONS[action](who)
-    after = snapshot(who)
-    if action in ("noise", "fgsm", "pgd", "logits"):
-        before[6] = after[6] = None
-        assert len(x)
-    assert [n for n, (a, b) in enumerate(zip(before, after, strict=True)) if not same(a, b)] == []
+    assert [n for n, (a, b) in enumerate(zip(before, snapshot(who), strict=True)) if not same(a, b)] == []
 
 
-@pytest.mark.parametrize("action", ["fgsm", "logits"])
+@pytest.mark.parametrize("action", ["gradients", "features", "logits"])
 def test_the_global_random_state_is_untouched_by_a_network_that_draws(action: str) -> None:
-    who, x = trained(), torch.rand(4, 1, 16, 16)
+    who = trained()
     before = [torch.get_rng_state(), numpy_state(), random.getstate()]
-    if action == "fgsm":
-        who.gradient(x, lambda z: z.sum(1))
-    else:
-        who.logits(x)
+    ACTIONS[action](who)
     assert same(before, [torch.get_rng_state(), numpy_state(), random.getstate()])
 
 
 def test_inputs_are_left_alone_even_by_an_in_place_first_layer() -> None:
     who, x = trained(), torch.rand(4, 1, 16, 16) - 0.5
     before = x.clone()
-    who.gradient(x, lambda z: z.sum(1))
+    who.gradients(x, lambda z: z.sum(1, keepdim=True))
+    gradient(who, x, Y)
+    who.features(x)
     assert torch.equal(x, before)
     assert x.grad is None
 

@@ -7,33 +7,44 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import image_set, learner
+from small import METHODS, attacked, image_set, learner, moment
 
 import underdog as ud
-from underdog.epoch import pack_signs, unpack_signs
+from underdog.altered import pack_signs, unpack_signs
+from underdog.attack.base import gradient
+from underdog.resample.base import expected
 
-RESAMPLERS: dict[str, ud.Resampler] = {
-    "none": ud.NoResampling(),
-    "ros": ud.RandomOverSampler(),
-    "rus": ud.RandomUnderSampler(),
-    "smote": ud.SMOTE(),
-    "aos": ud.aos(16 / 255, 0.5),
-    "aos per copy": ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.FGSM(0.1), 0.5, per_copy=True))),
-    "aos without balance": ud.Perturb(ud.FGSM(0.1), 0.5),
-    "aos from 2": ud.Chain(ud.RandomOverSampler(), ud.From(2, ud.Every(2, ud.Perturb(ud.FGSM(0.1), 0.5)))),
+COUNTS = (30, 3, 12, 8)
+COMPOSED: dict[str, ud.Resampler] = {
+    "aos per copy": ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.FGSM(), 0.1, 0.5, per_copy=True))),
+    "aos without balance": ud.Perturb(ud.FGSM(), 0.1, 0.5),
     "equal updates": ud.EqualUpdates(),
     "undersampled, equal updates": ud.Chain(ud.RandomUnderSampler(), ud.EqualUpdates()),
-    "noise": ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.RandomSign(0.1), 0.5))),
-    "pgd": ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.PGD(0.1, 2), 0.5))),
-    "smote then perturb": ud.Chain(ud.SMOTE(), ud.Perturb(ud.FGSM(0.1), 0.5)),
-    "undersampled then perturb": ud.Chain(ud.RandomUnderSampler(), ud.Perturb(ud.FGSM(0.1), 0.5)),
+    "pgd": ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.PGD(2), 0.1, 0.5))),
+    "smote then perturb": ud.Chain(ud.SMOTE(), ud.Perturb(ud.FGSM(), 0.1, 0.5)),
+    "undersampled then perturb": ud.Chain(ud.RandomUnderSampler(), ud.Perturb(ud.FGSM(), 0.1, 0.5)),
+    "two attacks": ud.Chain(
+        ud.RandomOverSampler(), ud.Perturb(ud.FGSM(), 0.1, 0.5), ud.Perturb(ud.PGD(2), 0.1, 0.5, minority=[0])
+    ),
 }
+
+
+def of_methods() -> dict[str, ud.Resampler]:
+    """The resamplers of all methods' stages, each once."""
+    found = dict[str, ud.Resampler]()
+    for name, method in METHODS.items():
+        for n, stage in enumerate(method.stages):
+            if stage.resampler not in found.values():
+                found[f"{name}, stage {n}" if n else name] = stage.resampler
+    return found
+
+
+RESAMPLERS = of_methods() | COMPOSED
 BALANCING = [
     name
-    for name in RESAMPLERS
-    if name not in ("none", "rus", "aos without balance", "undersampled then perturb") and "equal" not in name
+    for name, resampler in RESAMPLERS.items()
+    if set(expected(resampler, COUNTS, ud.Epoch.of(image_set(COUNTS)))) == {max(COUNTS)} and "equal" not in name
 ]
-COUNTS = (30, 3, 12, 8)
 counts = st.lists(st.integers(2, 12), min_size=2, max_size=5).map(lambda n: (*n, 24))
 
 
@@ -42,12 +53,38 @@ def epochs(
 ) -> list[ud.Epoch]:
     """The first epochs of a training."""
     rng, who = ud.RandomStreams(seed), learner(len(images.classes))
-    shown = [resampler.start(ud.Epoch.of(images), rng)]
+    shown = [resampler.start(ud.Epoch.of(images), moment(seed=seed, started=False))]
     for t in range(n):
-        shown.append(resampler.refresh(shown[-1], t, who, rng))
-        for x, y in shown[-1].batches(32, rng("shuffle", t)) if trains else ():
+        shown.append(resampler.refresh(shown[-1], moment(t, seed, who)))
+        for x, y, _ in shown[-1].batches(32, rng("shuffle", t)) if trains else ():
             who.step(x, y)
     return shown
+
+
+def seen(epoch: ud.Epoch) -> torch.Tensor:
+    """(N, C, H, W) images as the network gets them, in the epoch's order."""
+    x = epoch.show(epoch.index)
+    if epoch.mixture is None:
+        return x
+    w = torch.from_numpy(epoch.mixture.pixels).view(-1, 1, 1, 1)
+    return w * x + (1 - w) * x[torch.from_numpy(epoch.mixture.partner)]
+
+
+def test_the_papers_methods_balance_and_no_others_are_taken_to() -> None:
+    assert {"ros", "smote", "aos", "noise"} <= set(BALANCING)
+    assert not {"baseline", "rus", "mixup", "aos without balance"} & set(BALANCING)
+
+
+@pytest.mark.parametrize("name", RESAMPLERS)
+@settings(max_examples=8, deadline=None)
+@given(counts=counts)
+def test_the_first_epoch_shows_what_was_expected_without_a_start(name: str, counts: tuple[int, ...]) -> None:
+    images = image_set(counts)
+    said = expected(RESAMPLERS[name], images.counts, ud.Epoch.of(images))
+    shown = epochs(RESAMPLERS[name], images, n=1)[1]
+    assert sum(said) == len(shown)
+    if "equal" not in name:  # which does not know which classes it will draw
+        assert said == shown.shown
 
 
 @pytest.mark.parametrize("name", BALANCING)
@@ -95,9 +132,9 @@ def test_the_images_are_neither_copied_nor_changed_and_old_epochs_stay_as_they_w
     images = image_set(COUNTS)
     before = images.images.clone()
     shown = epochs(RESAMPLERS[name], images, n=0)
-    rng, who = ud.RandomStreams(0), learner(4)
+    who = learner(4)
     old, pixels = shown[0], shown[0].show(shown[0].index)
-    new = RESAMPLERS[name].refresh(old, 0, who, rng)
+    new = RESAMPLERS[name].refresh(old, moment(who=who))
     assert new.images.data_ptr() == images.images.data_ptr()
     assert torch.equal(images.images, before)
     assert torch.equal(old.show(old.index), pixels)
@@ -107,9 +144,9 @@ def test_the_images_are_neither_copied_nor_changed_and_old_epochs_stay_as_they_w
 def test_one_seed_gives_the_same_epochs_and_another_seed_others(name: str) -> None:
     images = image_set(COUNTS)
     first, again, other = (epochs(RESAMPLERS[name], images, seed=s) for s in (0, 0, 1))
-    assert all(torch.equal(a.show(a.index), b.show(b.index)) for a, b in zip(first, again, strict=True))
-    if name != "none":
-        assert not all(torch.equal(a.show(a.index), b.show(b.index)) for a, b in zip(first, other, strict=True))
+    assert all(torch.equal(seen(a), seen(b)) for a, b in zip(first, again, strict=True))
+    if RESAMPLERS[name] != ud.NoResampling():
+        assert not all(torch.equal(seen(a), seen(b)) for a, b in zip(first, other, strict=True))
 
 
 @pytest.mark.parametrize("name", RESAMPLERS)
@@ -117,7 +154,8 @@ def test_an_epoch_is_rebuilt_from_its_state(name: str) -> None:
     images = image_set(COUNTS)
     epoch = epochs(RESAMPLERS[name], images)[-1]
     rebuilt = ud.Epoch.of(images).restored({k: v.clone() for k, v in epoch.state().items()}, epoch.notes)
-    assert torch.equal(epoch.show(epoch.index), rebuilt.show(rebuilt.index))
+    assert torch.equal(seen(epoch), seen(rebuilt))
+    assert all(torch.equal(v, rebuilt.state()[k]) for k, v in epoch.state().items())
     assert (rebuilt.shown, rebuilt.altered_examples, rebuilt.notes) == (
         epoch.shown,
         epoch.altered_examples,
@@ -152,7 +190,7 @@ def test_a_class_with_one_image_is_an_error_for_smote_and_fine_for_the_others() 
     images = image_set((9, 1, 5))
     with pytest.raises(ud.InputError, match="'c1' has 1"):
         epochs(ud.SMOTE(), images)
-    for name in ("none", "ros", "rus", "aos", "noise"):
+    for name in ("baseline", "ros", "rus", "aos", "noise"):
         assert len(epochs(RESAMPLERS[name], images)[-1])
 
 
@@ -168,35 +206,41 @@ def test_signs_survive_packing_at_two_bits_each(rows: int, d: int, seed: int) ->
 @pytest.mark.parametrize("eps", [0.0, 1 / 255, 0.0371, 16 / 255, 1.0])
 def test_altered_rows_are_what_the_attack_itself_returns(eps: float) -> None:
     images, who = image_set((9, 4)), learner(2)
-    resampler = ud.Perturb(ud.FGSM(eps), 1)
-    epoch = resampler.refresh(ud.Epoch.of(images), 0, who, ud.RandomStreams(0))
+    epoch = ud.Perturb(ud.FGSM(), eps, 1).refresh(ud.Epoch.of(images), moment(who=who))
     rare = np.flatnonzero(epoch.labels[: len(images)] == 1)
     x, y = ud.to_unit(images.images[rare]), images.labels[rare]
     pad = 64 - len(rare)  # the gradient's own batch size
     x, y = torch.cat([x, x[-1:].expand(pad, -1, -1, -1)]), torch.cat([y, y[-1:].expand(pad)])
-    assert torch.equal(epoch.show(epoch.index[rare]), ud.FGSM(eps)(who, x, y, np.random.default_rng(0))[: len(rare)])
+    shown = epoch.show(epoch.index[rare])
+    assert torch.equal(shown, attacked(ud.FGSM(), who, x, y, eps)[: len(rare)])
+    assert torch.equal(shown, (x + eps * gradient(who, x, y).sign()).clamp(0, 1)[: len(rare)])
 
 
 class Darken:
     """An attack that is no single signed step."""
 
-    def __call__(self, victim: object, x: torch.Tensor, y: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        return x * torch.linspace(0.1, 0.9, x.shape[-1])
+    def __call__(
+        self, victim: object, x: torch.Tensor, y: torch.Tensor, eps: torch.Tensor, rng: np.random.Generator
+    ) -> ud.AlteredPixels:
+        darker = x * (1 - eps.to(x.dtype).view(-1, 1, 1, 1) * torch.linspace(0.1, 0.9, x.shape[-1]))
+        return ud.AlteredPixels(darker, (darker != x).flatten(1).any(1))
 
 
 def test_attacks_of_ones_own_need_not_be_signed_steps() -> None:
     images = image_set((9, 4))
-    epoch = ud.Perturb(Darken(), 1).refresh(ud.Epoch.of(images), 0, learner(2), ud.RandomStreams(0))
+    epoch = ud.Perturb(Darken(), 0.5, 1).refresh(ud.Epoch.of(images), moment(who=learner(2)))
     rare = np.flatnonzero(epoch.labels[: len(images)] == 1)
-    assert torch.equal(epoch.show(epoch.index[rare]), Darken()(None, ud.to_unit(images.images[rare]), None, None))
+    x, y = ud.to_unit(images.images[rare]), images.labels[rare]
+    assert torch.equal(epoch.show(epoch.index[rare]), attacked(Darken(), None, x, y, 0.5))
     rebuilt = ud.Epoch.of(images).restored(epoch.state())
     assert torch.equal(rebuilt.show(rebuilt.index), epoch.show(epoch.index))
-    with pytest.raises(ud.InputError, match="clip"):
-        ud.Perturb(Darken(), 1, clip=False)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_eps_and_tau_outside_their_range_are_refused(value: float) -> None:
-    for make in (ud.FGSM, ud.RandomSign, ud.PGD, lambda value: ud.Perturb(ud.FGSM(0.1), value)):
-        with pytest.raises(ud.InputError, match=r"(eps|tau) must be"):
+    for name, make in (
+        ("eps", lambda v: ud.Perturb(ud.FGSM(), v, 0.5)),
+        ("tau", lambda v: ud.Perturb(ud.FGSM(), 0.1, v)),
+    ):
+        with pytest.raises(ud.InputError, match=f"{name} must be"):
             make(value)

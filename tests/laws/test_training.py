@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import image_set, learner
+from kernels import watched
+from small import METHODS, image_set, learner, moment
 from torch import nn
 
 import underdog as ud
 from underdog import train
+from underdog.loss import loss_of
 
 COUNTS, SHAPE = (20, 4, 8), (1, 16, 16)
 
@@ -20,9 +22,9 @@ def parts() -> ud.Split:
 def test_only_the_end_of_a_training_looks_at_the_test_part_and_only_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     split, seen, evaluate = parts(), list[bool](), train.evaluate
 
-    def watched(who: ud.Learner, images: ud.ImageSet) -> ud.Evaluation:
+    def watched(who: ud.Learner, images: ud.ImageSet, *more: object) -> ud.Evaluation:
         seen.append(images.images.data_ptr() == split.test.images.data_ptr())
-        return evaluate(who, images)
+        return evaluate(who, images, *more)
 
     monkeypatch.setattr(train, "evaluate", watched)
     training = ud.Training(learner(3).model, ud.Method(ud.aos(0.1, 0.5)), split, ud.Hyperparameters(epochs=3, batch=16))
@@ -45,13 +47,15 @@ def test_the_test_part_changes_nothing_that_is_learned_or_chosen() -> None:
 
 def test_no_step_of_training_asks_for_a_value_or_moves_a_tensor_of_the_loss() -> None:
     """On a GPU, reading a number or copying from the CPU waits for the device: meta tensors refuse the first."""
-    for rule in (ud.cross_entropy, ud.class_weighted, ud.balanced_softmax):
-        loss = rule(COUNTS, 0)
+    for rule in {stage.loss for method in METHODS.values() for stage in method.stages}:
+        loss = loss_of(rule, COUNTS)
         logits, y = torch.zeros(4, 3, device="meta"), torch.zeros(4, dtype=torch.int64, device="meta")
         loss(logits, y).mean()
         moved = loss._resident._at if hasattr(loss, "_resident") else {}
         before = {k: id(v) for k, v in moved.items()}
-        loss(logits, y).mean()
+        with watched("meta") as seen:
+            loss(logits, y).mean()
+        assert seen.crossed == 0
         assert {k: id(v) for k, v in moved.items()} == before
 
 
@@ -65,7 +69,7 @@ def test_an_empty_part_is_refused() -> None:
 @pytest.mark.parametrize("minority", [[7], ["c1"], [-1]])
 def test_a_minority_that_is_no_class_is_refused(minority: list[object]) -> None:
     with pytest.raises(ud.InputError, match="minority must be class numbers"):
-        ud.Perturb(ud.FGSM(0.1), 1, minority=minority).start(ud.Epoch.of(image_set(COUNTS)), ud.RandomStreams(0))
+        ud.Perturb(ud.FGSM(), 0.1, 1, minority=minority).start(ud.Epoch.of(image_set(COUNTS)), moment(started=False))
 
 
 def test_a_network_that_does_not_fit_the_images_is_an_error_before_training() -> None:

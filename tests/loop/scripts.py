@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +34,23 @@ def batch(n: int = 24, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Images in [0, 1] whose every third label is the rare class 2."""
     draw = torch.Generator().manual_seed(seed)
     return torch.rand(n, *SHAPE, generator=draw), torch.arange(n) % CLASSES
+
+
+class From(NamedTuple):
+    """A tau that is 0 before an epoch."""
+
+    first: int
+    tau: float = 1.0
+
+    def __call__(self, epoch: ud.Epoch, rows: np.ndarray, now: ud.Moment) -> np.ndarray:
+        return np.full(len(rows), self.tau if now.t >= self.first else 0.0)
+
+
+class Darken:
+    """An attack that is no single signed step."""
+
+    def __call__(self, victim: object, x: Tensor, y: Tensor, eps: Tensor, rng: np.random.Generator) -> ud.AlteredPixels:
+        return ud.AlteredPixels(x * 0.5, (x != 0).flatten(1).any(1))
 
 
 def bare(net: nn.Module, x: Tensor, y: Tensor, loss: Callable[..., Tensor] | None = None) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from extras import needs
 from PIL import Image
-from scripts import SHAPE, AlwaysDropping, Checkpointed, FixedBackbone, Photos, network
+from scripts import SHAPE, AlwaysDropping, Checkpointed, FixedBackbone, From, Photos, network
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
 
@@ -275,7 +275,7 @@ def test_what_decides_which_items_are_shown_is_refused() -> None:
 
 
 def test_a_model_that_cannot_be_attacked_is_refused_at_the_first_epoch_even_if_it_refreshes_later() -> None:
-    late = ud.Chain(ud.RandomOverSampler(), ud.From(9, ud.Perturb(ud.FGSM(0.1), 1)))
+    late = ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(), 0.1, From(9)))
     for net, said in (
         (network(classes=2), "column for each class"),
         (nn.Sequential(nn.Flatten(0)), "must return logits"),
@@ -296,8 +296,8 @@ def test_a_model_that_cannot_be_attacked_is_refused_at_the_first_epoch_even_if_i
 
 def test_an_epoch_whose_length_changes_is_refused() -> None:
     class Shrinking(ud.NoResampling):
-        def refresh(self, epoch: ud.Epoch, t: int, victim: object, rng: object) -> ud.Epoch:
-            return ud.RandomUnderSampler().start(epoch, rng)  # type: ignore[arg-type]
+        def refresh(self, epoch: ud.Epoch, now: ud.Moment) -> ud.Epoch:
+            return ud.RandomUnderSampler().start(epoch, now)
 
     with pytest.raises(ud.InputError, match="from 44 to 12"):
         shown(Photos(transform=ud.to_unit), resampler=Shrinking())

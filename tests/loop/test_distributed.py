@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from scripts import EPS, Photos, batch, network
-from test_snapshot import Darken
+from scripts import EPS, Darken, Photos, batch, network
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
@@ -39,9 +38,11 @@ AOS = ud.aos(EPS, 0.9)
 RESAMPLERS = {
     "aos": (COUNTS, AOS),
     "one chunk": (FEW, AOS),
-    "pixels": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(Darken(), 0.9))),
-    "steps": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.PGD(EPS, 2), 0.9))),
-    "draws": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.RandomSign(EPS), 0.9))),
+    "pixels": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(Darken(), EPS, 0.9))),
+    "steps": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.PGD(2), EPS, 0.9))),
+    "draws": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.RandomSign(), EPS, 0.9))),
+    "by row": (COUNTS, ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(), ud.Uniform(0, EPS), 0.5, ud.ByLoss()))),
+    "twice": (FEW, ud.Chain(AOS, ud.Perturb(ud.PGD(2, random_start=False), EPS, 0.9, minority=[0]))),
 }
 FLIP = ud.Augment(["flip"])
 PAGE = (Path(__file__).parents[2] / "docs" / "your-loop.md").read_text(encoding="utf-8")
@@ -111,7 +112,7 @@ def train_and_resume(rank: int) -> dict[str, Any]:
             F.cross_entropy(model(x), labels).backward()
             optimizer.step()
     answer["buffers"] = model.module[1].running_mean.numpy()
-    answer["altered"], answer["alone"] = (a.current.altered.packed.numpy() for a in (aos, alone))
+    answer["altered"], answer["alone"] = (a.current.altered[0].packed.numpy() for a in (aos, alone))
     again = snapshot(rank=rank, world=2).bind(model)
     again.load_state_dict(state)
     again.set_epoch(2)
@@ -268,7 +269,7 @@ def train(rank: int) -> dict[str, Any]:
         if t == 2:
             resumed.restore(*copy.deepcopy(whole.state()))  # a file would hold copies too
             alone.restore(*whole.state())
-            refreshed = alone.method.resampler.refresh(alone.epoch, 2, alone.learner, alone.rng)
+            refreshed = alone._refreshed(2)
         whole.advance()
         if t >= 2:
             resumed.advance()
@@ -280,7 +281,7 @@ def train(rank: int) -> dict[str, Any]:
         "weights": weights,
         "last": np.concatenate([v.numpy().ravel() for v in resumed.learner.weights().values()]),
         "again": [(r.loss, r.updates, r.images, r.val.confusion.tolist()) for r in resumed.records],
-        "refreshed": torch.equal(refreshed.altered.packed, whole.epoch.altered.packed),
+        "refreshed": torch.equal(refreshed.altered[0].packed, whole.epoch.altered[0].packed),
         "logits": history.last_epoch_val.logits,
         "one process": ud.evaluate(resumed_alone(resumed), whole.split.val).logits,
     }
@@ -433,7 +434,7 @@ def batches(training: ud.Training) -> list[Batch]:
     """What a rank trains on in epoch 0."""
     order, drawn = training._parts(0)
     shown = zip(training.epoch.read(order), drawn, strict=True)
-    return [Batch(training.hyper.augment(x, u), y) for (x, y), u in shown]
+    return [Batch(training.hyper.augment(x, u), y) for (x, y, _), u in shown]
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 40])
@@ -444,7 +445,7 @@ def test_shares_of_every_batch_are_those_of_one_process_also_augmented(world: in
     for rank in range(world):
         one.ranks = Ranks(rank, world)
         parts.append(batches(one))
-    for n, (x, y) in enumerate(whole):
+    for n, (x, y, _) in enumerate(whole):
         own = [part[n] for part in parts]
         assert sum(len(b.y) for b in own) == len(y)
         for position in range(len(y)):

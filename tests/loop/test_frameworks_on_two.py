@@ -108,7 +108,7 @@ def transformers(rank: int, folder: Path) -> Answer:
         test_trainer.trainer(folder, accelerator_config={"dispatch_batches": True})
     return {
         "shown": arrays(whole.model.shown),
-        "altered": whole.snapshot.current.altered.packed.numpy(),
+        "altered": whole.snapshot.current.altered[0].packed.numpy(),
         "weights": weights(whole.model.net),
         "resumed": arrays(again.model.shown),
         "last": weights(again.model.net),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from scripts import ANSWERS, CLASSES, EPS, RARE, LossInside, Wrapped, batch, expected, network, perturbed
+from scripts import ANSWERS, CLASSES, EPS, RARE, Darken, LossInside, Wrapped, batch, expected, network, perturbed
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,6 +18,38 @@ def test_every_minority_image_is_moved_and_no_other() -> None:
     before = x.clone()
     assert torch.equal(perturbed(x, y, net), expected(net, x, y))
     assert torch.equal(x, before)
+
+
+def test_the_attack_may_be_another_one_and_gets_the_pixels_of_the_rare_images() -> None:
+    (x, y), net, tally = batch(), network(), ud.Tally()
+    assert torch.equal(perturbed(x, y, net, attack=ud.FGSM()), expected(net, x, y))
+    darker = perturbed(x, y, net, attack=Darken(), tally=tally)
+    assert torch.equal(darker[RARE], x[RARE] * 0.5)
+    assert torch.equal(darker[~RARE], x[~RARE])
+    assert (tally.altered, tally.zero_gradients) == (8, 0)
+    far = perturbed(x, y, net, attack=ud.PGD(5))
+    assert 0 < (far - x).abs().max() <= EPS + 1e-6
+    before, after = (F.cross_entropy(net.eval()(z[RARE]), y[RARE]) for z in (x, far))
+    assert after > before
+
+
+@pytest.mark.parametrize("attack", [ud.FGSM(), ud.PGD(3, random_start=False)])
+def test_an_attack_moves_normalised_images_by_as_many_pixels(attack: object) -> None:
+    (x, y), net = batch(), network()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    seen = perturbed((x - mean) / std, y, net, mean=MEAN, std=STD, attack=attack)
+    pixels = perturbed(x, y, nn.Sequential(ud.Normalize(MEAN, STD), net), attack=attack)
+    moved = seen * std + mean - pixels
+    assert (moved.abs() > 1e-5).float().mean() < 0.001  # other roundings turn hardly any sign around
+
+
+def test_what_draws_draws_from_the_scripts_generator() -> None:
+    (x, y), net = batch(), network()
+    one, two, three = (
+        perturbed(x, y, net, attack=ud.RandomSign(), generator=torch.Generator().manual_seed(n)) for n in (0, 0, 1)
+    )
+    assert torch.equal(one, two)
+    assert not torch.equal(one, three)
 
 
 @pytest.mark.parametrize("how", ANSWERS)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from scripts import LossInside, Photos, network
+from scripts import Darken, From, LossInside, Photos, network
 from small import Awkward
 from test_no_trace import same
 from torch import Tensor, nn
@@ -34,15 +34,18 @@ def image_set(data: Photos) -> ud.ImageSet:
     return ud.ImageSet(data.pixels, torch.tensor(data.targets), ("a", "b", "c"))
 
 
-def fitted(resampler: ud.Resampler, epochs: int) -> tuple[list[list[tuple[Tensor, Tensor]]], dict[str, Tensor]]:
+def fitted(
+    method: ud.Resampler | ud.Method, epochs: int
+) -> tuple[list[list[tuple[Tensor, Tensor]]], dict[str, Tensor]]:
     """The batches that fit shows, and the weights it comes to."""
     images = image_set(photos())
     hyper = ud.Hyperparameters(epochs=epochs, batch=BATCH)
-    training = ud.Training(network(), ud.Method(resampler), ud.Split(images, images), hyper, SEED)
+    own = method if isinstance(method, ud.Method) else ud.Method(method)
+    training = ud.Training(network(), own, ud.Split(images, images), hyper, SEED)
     shown = []
     for t in range(epochs):
         training.advance()
-        shown.append([tuple(b) for b in training.epoch.batches(BATCH, training.rng("shuffle", t))])
+        shown.append([(b.x, b.y) for b in training.epoch.batches(BATCH, training.rng("shuffle", t))])
     return shown, training.learner.weights()
 
 
@@ -92,21 +95,20 @@ def test_the_loader_shows_the_very_images_that_fit_shows(settings: dict[str, obj
     assert loop.aos.current.altered_examples > 5
 
 
-class Darken:
-    """An attack that is no single signed step."""
-
-    def __call__(self, victim: object, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
-        return x * 0.5
-
-
 @pytest.mark.parametrize(
     "resampler",
     [
         ud.NoResampling(),
         ud.RandomUnderSampler(),
-        ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(0.9), 1, clip=False)),
-        ud.Chain(ud.RandomOverSampler(), ud.From(1, ud.Perturb(ud.RandomSign(0.1), 0.5, per_copy=True))),
-        ud.Chain(ud.RandomOverSampler(), ud.Perturb(Darken(), 0.5)),
+        ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(clip=False), 0.9, 1)),
+        ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.RandomSign(), 0.1, From(1, 0.5), per_copy=True)),
+        ud.Chain(ud.RandomOverSampler(), ud.Perturb(Darken(), 0.5, 0.5)),
+        ud.Chain(ud.RandomOverSampler(), ud.Perturb(ud.FGSM(), ud.Uniform(0.02, 0.2), 0.5, select=ud.ByLoss())),
+        ud.Chain(
+            ud.RandomOverSampler(),
+            ud.Perturb(ud.FGSM(), ud.ByClass({2: 0.1}, rest=0.05), 0.5),
+            ud.Perturb(Darken(), 0.5, 0.5, minority=[0]),
+        ),
     ],
 )
 def test_so_it_does_for_other_resamplers_and_attacks(resampler: ud.Resampler) -> None:
@@ -114,6 +116,52 @@ def test_so_it_does_for_other_resamplers_and_attacks(resampler: ud.Resampler) ->
     loop = Loop(ud.Snapshot(photos(), resampler, seed=SEED), workers=1)
     for t in range(2):
         assert equal(list(loop.epoch(t)), expected[t]), t
+
+
+STAGES = ud.Method(stages=[ud.Stage(ud.RandomOverSampler(), share=0.4), ud.Stage(AOS, share=0.6)])
+
+
+def test_the_stages_of_a_method_are_shown_as_fit_shows_them() -> None:
+    expected, weights = fitted(STAGES, epochs=5)
+    loop = Loop(ud.Snapshot(photos(), STAGES, epochs=5, seed=SEED))
+    altered = []
+    for t in range(5):
+        assert equal(list(loop.epoch(t)), expected[t]), t
+        altered.append(loop.aos.current.altered_examples)
+    assert all(torch.equal(v, weights[k]) for k, v in loop.model.state_dict().items())
+    assert altered[:2] == [0, 0]
+    assert min(altered[2:]) > 5
+
+
+def test_a_run_goes_on_within_a_stage() -> None:
+    whole, part = (Loop(ud.Snapshot(photos(), STAGES, epochs=5, seed=SEED)) for _ in range(2))
+    shown = [list(whole.epoch(t)) for t in range(5)]
+    for t in range(4):
+        list(part.epoch(t))
+    resumed = Loop(ud.Snapshot(photos(), STAGES, epochs=5, seed=SEED))
+    resumed.model.load_state_dict(part.model.state_dict())
+    resumed.optimizer.load_state_dict(part.optimizer.state_dict())
+    resumed.aos.load_state_dict(part.aos.state_dict())
+    assert equal(list(resumed.epoch(4)), shown[4])
+    with pytest.raises(ud.InputError, match="same resampler"):
+        ud.Snapshot(photos(), AOS, seed=SEED).load_state_dict(part.aos.state_dict())
+
+
+def test_what_needs_the_number_of_epochs_or_mixes_images_is_told_so() -> None:
+    with pytest.raises(
+        ud.InputError, match=r"several stages needs the number of epochs: Snapshot\(\.\.\., epochs=20\)"
+    ):
+        ud.Snapshot(photos(), STAGES)
+    with pytest.raises(ud.InputError, match="epochs must be a whole number of at least 1, not 0"):
+        ud.Snapshot(photos(), STAGES, epochs=0)
+    ramp = ud.Snapshot(photos(), ud.Perturb(ud.FGSM(), EPS, ud.Ramp(0, 1))).bind(network())
+    ramp.set_epoch(0)
+    with pytest.raises(ud.InputError, match=r"needs their number: Snapshot\(\.\.\., epochs=20\)"):
+        next(iter(ramp.loader(8)))
+    mixed = ud.Snapshot(photos(), ud.method("mixup")).bind(network())
+    mixed.set_epoch(0)
+    with pytest.raises(ud.InputError, match="mixes images"):
+        next(iter(mixed.loader(8)))
 
 
 @pytest.mark.parametrize(("epoch", "seen"), [(2, 0), (1, 0), (3, 32), (0, 48)])
@@ -166,7 +214,9 @@ def test_another_data_set_or_seed_on_resuming_is_an_error() -> None:
 
 
 def test_a_resampler_of_ones_own_is_known_again() -> None:
-    one, two = (ud.Snapshot(photos(), ud.Chain(ud.RandomOverSampler(), ud.Perturb(Darken(), 0.5))) for _ in range(2))
+    one, two = (
+        ud.Snapshot(photos(), ud.Chain(ud.RandomOverSampler(), ud.Perturb(Darken(), 0.5, 0.5))) for _ in range(2)
+    )
     two.load_state_dict(one.state_dict())
     assert two.state_dict()["resampler"] == one.state_dict()["resampler"]
 
@@ -262,7 +312,8 @@ def test_to_begin_in_the_middle_takes_a_state_or_a_word() -> None:
     assert equal(shown, expected)  # the network being the same all along: what was due at 4, in the order of 5
     assert loop.aos.current.altered_examples > 5
     assert loop.aos.state_dict()["epoch"] == 5
-    later = ud.Snapshot(photos(), ud.From(9, AOS), seed=SEED).bind(network())
+    never = ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(ud.FGSM(), EPS, From(9))))
+    later = ud.Snapshot(photos(), never, seed=SEED).bind(network())
     later.set_epoch(5, anew=True)
     assert not any(index.change for index in later.loader().sampler)  # none was due
 
@@ -412,7 +463,7 @@ def test_altered_rows_take_a_quarter_byte_a_value() -> None:
     aos = ud.Snapshot(data, ud.aos(EPS, 1), minority=[1]).bind(nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)))
     aos.set_epoch(0)
     next(iter(aos.loader().sampler))
-    packed = aos.current.altered.tensors()["packed"]
+    packed = aos.current.altered[0].packed
     assert len(packed) == 300
     assert packed.untyped_storage().nbytes() <= 1.05 * 320 * 3072 / 4  # of whole chunks of 64
 

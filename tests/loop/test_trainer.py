@@ -225,5 +225,5 @@ def test_what_the_trainer_cannot_do_is_an_error_at_the_first_call(tmp_path: Path
 class Shrink(ud.NoResampling):
     """Shows less in later epochs."""
 
-    def refresh(self, epoch: ud.Epoch, t: int, victim: ud.Victim, rng: ud.RandomStreams) -> ud.Epoch:
-        return ud.RandomUnderSampler().start(epoch, rng)
+    def refresh(self, epoch: ud.Epoch, now: ud.Moment) -> ud.Epoch:
+        return ud.RandomUnderSampler().start(epoch, now)

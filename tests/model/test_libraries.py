@@ -115,7 +115,7 @@ TINY: dict[str, dict[str, Any]] = {
         "intermediate_size": 8,
         "patch_size": 8,
     },
-    "resnet": {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"},
+    "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
     "convnext": {"hidden_sizes": [4, 8], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
 }
 

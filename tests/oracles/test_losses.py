@@ -6,15 +6,19 @@ import math
 
 import pytest
 import torch
+from small import METHODS
 from torch.nn import functional
 
 import underdog as ud
+from underdog.loss import loss_of
 
 COUNTS = (50, 7, 1, 20)
+#: Those of all methods' stages.
 LOSSES = {
-    "cross-entropy": ud.CrossEntropy(),
-    "class-weighted": ud.class_weighted(COUNTS, 0),
-    "balanced-softmax": ud.balanced_softmax(COUNTS, 0),
+    f"{name}, stage {n}" if n else name: loss_of(stage.loss, COUNTS)
+    for name, method in METHODS.items()
+    for n, stage in enumerate(method.stages)
+    if stage.loss != ud.cross_entropy or name == "baseline"
 }
 
 
@@ -35,7 +39,7 @@ def test_cross_entropy_is_torchs_and_its_formula(batch: tuple[torch.Tensor, torc
 
 def test_class_weighting_is_inverse_frequency_with_mean_one(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     z, y = batch
-    loss = ud.class_weighted(COUNTS, 0)
+    loss = ud.class_weighted(COUNTS)
     weights = torch.tensor([sum(COUNTS) / (len(COUNTS) * n) for n in COUNTS])
     torch.testing.assert_close(loss.weights, weights)
     assert sum(w * n for w, n in zip(loss.weights.tolist(), COUNTS, strict=True)) == pytest.approx(sum(COUNTS))
@@ -49,13 +53,13 @@ def test_balanced_softmax_is_equation_4(batch: tuple[torch.Tensor, torch.Tensor]
         -math.log(COUNTS[k] * math.exp(row[k]) / sum(n * math.exp(v) for n, v in zip(COUNTS, row, strict=True)))
         for row, k in zip(z.tolist(), y.tolist(), strict=True)
     ]
-    ours = ud.balanced_softmax(COUNTS, 0)(z, y)
+    ours = ud.balanced_softmax(COUNTS)(z, y)
     torch.testing.assert_close(ours, torch.tensor(naive, dtype=torch.float64), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("power", [0.3, 1.0, 1.7])
 def test_weights_to_a_power_are_its_formula_with_mean_one(power: float) -> None:
-    weights = ud.class_weighted(COUNTS, 0, power).weights
+    weights = ud.class_weighted(COUNTS, power).weights
     ratios = [(n / COUNTS[0]) ** -power for n in COUNTS]
     torch.testing.assert_close(weights / weights[0], torch.tensor(ratios), rtol=1e-5, atol=0)
     assert sum(w * n for w, n in zip(weights.tolist(), COUNTS, strict=True)) == pytest.approx(sum(COUNTS))
@@ -69,20 +73,20 @@ def test_logit_adjustment_is_menons_equation_10(power: float, batch: tuple[torch
         math.log(sum((q / prior[k]) ** power * math.exp(v - row[k]) for q, v in zip(prior, row, strict=True)))
         for row, k in zip(z.tolist(), y.tolist(), strict=True)
     ]
-    ours = ud.balanced_softmax(COUNTS, 0, power)(z, y)
+    ours = ud.balanced_softmax(COUNTS, power)(z, y)
     torch.testing.assert_close(ours, torch.tensor(naive, dtype=torch.float64), rtol=1e-5, atol=1e-6)
 
 
 def test_the_power_1_is_bit_for_bit_the_usual_loss() -> None:
     n = torch.tensor(COUNTS, dtype=torch.float32)
-    assert ud.class_weighted(COUNTS, 0).weights.equal(n.sum() / (len(n) * n))
-    assert ud.balanced_softmax(COUNTS, 0).log_counts.equal(n.log())
+    assert ud.class_weighted(COUNTS).weights.equal(n.sum() / (len(n) * n))
+    assert ud.balanced_softmax(COUNTS).log_counts.equal(n.log())
 
 
 def test_with_equal_counts_all_losses_are_cross_entropy(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     expected = ud.CrossEntropy()(*batch)
     for rule in (ud.cross_entropy, ud.class_weighted, ud.balanced_softmax):
-        torch.testing.assert_close(rule((9, 9, 9, 9), 0)(*batch), expected, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(rule((9, 9, 9, 9))(*batch), expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import moment
 
 import underdog as ud
 from underdog.resample import smote
@@ -28,7 +29,7 @@ def labelled(counts: tuple[int, ...], seed: int = 0, shape: tuple[int, int, int]
 
 
 def start(resampler: ud.Resampler, images: ud.ImageSet, seed: int = 0) -> ud.Epoch:
-    return resampler.start(ud.Epoch.of(images), ud.RandomStreams(seed))
+    return resampler.start(ud.Epoch.of(images), moment(seed=seed, started=False))
 
 
 def flat(images: ud.ImageSet) -> tuple[np.ndarray, np.ndarray]:

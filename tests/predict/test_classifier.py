@@ -29,6 +29,7 @@ def streamed(run: Path, paths: list[Path], batch: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("resize", "settings"), [
     ("crop", {}), ("pad", {}), ("squash", {"model": "resnet20"}), ("crop", {"precision": "bfloat16"}),
+    ("crop", {"method": "logit-adjust(tau=1.5)"}), ("pad", {"method": "smote+crt(start=0.5)+logit-adjust", "epochs": 2}),
 ])  # fmt: skip
 @pytest.mark.parametrize("archive", [False, True])
 def test_the_runs_own_test_files_get_the_very_logits_of_the_run(
@@ -47,6 +48,23 @@ def test_the_runs_own_test_files_get_the_very_logits_of_the_run(
         assert max(np.abs(got[item] - expected[item]).max() for item in expected) < tolerance
     else:
         assert all(np.array_equal(got[item], expected[item]) for item in expected)
+
+
+def test_logits_are_adjusted_for_the_classes_as_the_run_s_were(trained: Trained, tmp_path: Path) -> None:
+    reading = ud.Reading(size=(16, 20))
+    plain, adjusted = (
+        train(trained.source, tmp_path, reading, method=method, epochs=1)
+        for method in ("baseline", "logit-adjust(tau=2)")
+    )
+    assert (plain.result["adjusted"], adjusted.result["adjusted"]) == (False, True)
+    counts = np.array(list(adjusted.result["counts"]["train"].values()))
+    shift = 2 * np.log(counts / counts.sum())
+    assert np.ptp(shift) > 1
+    images = [trained.source / item for item in plain.answers()]
+    found = ud.load(adjusted.run).logits(images)
+    np.testing.assert_allclose(found, ud.load(plain.run).logits(images) - shift, rtol=0, atol=1e-5)
+    # What logits speak for: those of a network that saw n_k of each class, of n_k^2 fewer.
+    assert adjusted.result["prior"] == pytest.approx((counts.min() / counts).tolist(), rel=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 512])
@@ -158,7 +176,7 @@ def test_a_run_on_digits_judges_arrays(tmp_path: Path) -> None:
 
 def test_a_transformers_model_needs_only_the_folder_of_the_run(tmp_path: Path, pictures: Any) -> None:
     transformers = needs("transformers")
-    config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
     config.save_pretrained(tmp_path / "config")
     source = pictures.folder(tmp_path / "p", mixed_files(pictures))
     settings = network_settings(f"hf:{tmp_path / 'config'}")

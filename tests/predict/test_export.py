@@ -14,7 +14,7 @@ import pytest
 import torch
 from extras import needs
 from torch import nn
-from trained import CLASSES, Trained
+from trained import CLASSES, Trained, train
 
 import underdog as ud
 from underdog.cli import main
@@ -43,6 +43,14 @@ def test_onnxruntime_answers_as_torch_does_whatever_the_batch(n: int, exported: 
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
     assert np.abs(expected).max() > 0.1
+
+
+def test_what_a_method_does_to_logits_is_in_the_file(trained: Trained, tmp_path: Path) -> None:
+    own = train(trained.source, tmp_path, ud.Reading(size=(16, 20)), method="logit-adjust", epochs=1)
+    assert main(["export", str(own.run), str(tmp_path / "model.onnx")]) == 0
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 20, 3), dtype=np.uint8)
+    found = answers(tmp_path / "model.onnx", np.moveaxis(pixels, 3, 1).astype(np.float32) / 255)
+    np.testing.assert_allclose(found, ud.load(own.run).logits(pixels), rtol=0, atol=1e-4)
 
 
 def test_the_files_metadata_suffice_to_use_it(exported: Path, trained: Trained) -> None:

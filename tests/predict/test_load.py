@@ -32,6 +32,14 @@ RESULT: list[tuple[Any, str]] = [
     ({"reading": {"size": [16, 20], "resize": "shear", "channels": 3}}, "unknown resize 'shear'"),
     ({"reading": {"size": [16, 20], "channels": 3}}, "no field 'resize'"),
     ({"reading": [16, 20]}, "not a run's result"),
+    ({"adjusted": "no"}, "adjusted must be true or false"),
+    ({"adjusted": None}, "adjusted must be true or false"),
+    ({"adjusted": True, "counts": {"train": {"ant": 24, "bee": 20}}}, "no field 'yak'"),
+    (
+        {"adjusted": True, "counts": {"train": {"ant": 24, "bee": 20, "yak": -8}}},
+        "counts must be whole numbers of at least 0",
+    ),
+    ({"adjusted": True, "counts": {"train": {"ant": 24, "bee": 20, "yak": 0.5}}}, "counts must be whole numbers"),
     ({"decision": {"rule": {"temperature": 1}}}, "not a DecisionRule"),
     ({"decision": {}}, "no field 'rule'"),
     ({"spec": {"method": "ros"}}, "not a run's spec"),
@@ -52,7 +60,7 @@ def test_a_result_is_believed_only_when_it_is_one(change: Any, reason: str, copy
     assert "result.json" in str(caught.value)
 
 
-@pytest.mark.parametrize("field", ["spec", "classes", "minority", "image_shape"])
+@pytest.mark.parametrize("field", ["spec", "classes", "minority", "image_shape", "reading", "adjusted"])
 def test_a_result_without_a_field_is_none(field: str, copy: Path, trained: Trained) -> None:
     (copy / "result.json").write_text(json.dumps({k: v for k, v in trained.result.items() if k != field}))
     with pytest.raises(ud.InputError, match=f"no field '{field}'"):
@@ -66,11 +74,28 @@ def test_a_file_that_is_no_result_is_refused(text: str, copy: Path) -> None:
         ud.load(copy)
 
 
-def test_a_run_from_before_the_preparation_was_recorded_was_cropped(copy: Path, trained: Trained) -> None:
-    older = {k: v for k, v in trained.result.items() if k not in ("reading", "decision")}
-    (copy / "result.json").write_text(json.dumps(older))
-    found = ud.load(copy)
-    assert (found.reading, found.rule) == (ud.Reading(size=(16, 20), resize="crop"), None)
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"revision": 1}, "a run of revision 1 of underdog's arithmetic, and this is revision 2"),
+        ({"revision": "?"}, "a run of revision . of underdog's arithmetic"),
+        ({"eps": 0.1}, "not a run's spec: keys .*eps"),
+        ({"method": "magic"}, "unknown method 'magic'"),
+        ({"method": "ros(k=3)"}, "ros has no parameter 'k'"),
+    ],
+)
+def test_a_run_of_other_settings_than_there_are_is_refused(
+    change: dict[str, Any], reason: str, copy: Path, trained: Trained
+) -> None:
+    spec = trained.result["spec"] | change
+    (copy / "result.json").write_text(json.dumps(trained.result | {"spec": spec}))
+    with pytest.raises(ud.InputError, match=rf"result\.json is not a run's result: {reason}"):
+        ud.load(copy)
+
+
+def test_a_run_without_a_test_part_has_no_rule(copy: Path, trained: Trained) -> None:
+    (copy / "result.json").write_text(json.dumps({k: v for k, v in trained.result.items() if k != "decision"}))
+    assert ud.load(copy).rule is None
 
 
 def weights(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -62,6 +62,7 @@ def encoded(pictures: Any, image: Image.Image, i: int) -> bytes:
 def train(source: Path, out: Path, reading: ud.Reading, **settings: Any) -> Trained:
     """A run of one epoch."""
     images = ud.load_images(source, reading)
-    spec = RunSpec(images.fingerprint, "ros", **{"epochs": 2, "width": 0.1, "batch": 16, "lr": 0.01} | settings)
+    usual = {"method": "ros", "epochs": 2, "width": 0.1, "batch": 16, "lr": 0.01}
+    spec = RunSpec(images.fingerprint, **usual | settings)  # type: ignore[arg-type]
     execute(spec, images, out)
     return Trained(out / spec.id, source)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
+from underdog.methods.expression import parse
 from underdog.metrics import Metrics
-from underdog.names import ALTERING
 from underdog.run.spec import RunSpec
 
 HOSTILE = (
@@ -51,10 +52,20 @@ def write_run(
     predictions: bool = False,
     **settings: Any,
 ) -> Path:
-    """A folder with ``result.json``, ``epochs.jsonl`` and, if asked for, ``gallery.safetensors``."""
-    altering = {"eps": 16 / 255, "tau": 0.5} if method in ALTERING else {}
-    fields = {"data": "0123abcd" * 4, "seed": seed, "data_seed": seed, "epochs": 3} | altering | settings
-    spec = RunSpec(method=method, **fields)
+    """A folder with ``result.json``, ``epochs.jsonl`` and, if asked for, ``gallery.safetensors``.
+
+    Settings that are no run's are the method's.
+    """
+    own = {name: settings.pop(name) for name in set(settings) - {f.name for f in fields(RunSpec)}}
+    expression = parse(method)
+    altering = any(part.role == "alteration" for part in expression.parts)
+    if altering and expression.get("eps") is None:
+        own.setdefault("eps", 16 / 255)
+    method = expression.name
+    spec = RunSpec(
+        method=str(expression.set(own) if own else expression),
+        **{"data": "0123abcd" * 4, "seed": seed, "data_seed": seed, "epochs": 3} | settings,
+    )
     classes, rare = tuple(classes), list(classes[:1] if minority is None else minority)
     rng = np.random.default_rng([seed, *method.encode()])
     level = SKILL.get(method, 0.7) if skill is None else skill
@@ -66,6 +77,7 @@ def write_run(
 
     train = {c: 5 if c in rare else 50 for c in classes}
     shown = dict.fromkeys(classes, 50) if method in ("ros", "smote", "noise", "aos") else train
+    balancing = {"class-weighted", "balanced-softmax"} & set(method.split("+"))
     test = None if spec.tuning else scores()
     result = {
         "spec": spec.to_json(),
@@ -79,11 +91,14 @@ def write_run(
             "test": None if spec.tuning else dict(zip(classes, support, strict=True)),
         },
         "image_shape": list(shape),
+        "reading": {"size": list(shape[1:]), "resize": None, "channels": shape[0]},
         "test": test,
         "last_epoch_test": None if spec.tuning else scores(),
         "val": scores(),
         "last_epoch_val": scores(),
         "best_epoch": 1,
+        "prior": [1.0] * len(classes) if balancing else [float(shown[c]) for c in classes],
+        "adjusted": "logit-adjust" in method,
         "updates": updates,
         "images_seen": updates * 16,
         "altered_images": 100 if altering else 0,

@@ -17,7 +17,7 @@ from PIL import Image
 from test_report_browser import BROWSER, FLAGS, MEASURE, WIDTHS
 
 import underdog as ud
-from underdog.report.data_page import write_data_page
+from underdog.reporting.data_page import write_data_page
 
 HOSTILE = ["<script>alert(1)<|script>", '"><img src=x onerror=alert(1)>', "x" * 150, "a\x1b[31m\u202eb", "{{ 7 * 7 }}"]
 

@@ -13,7 +13,7 @@ from fake_runs import write_run
 from scipy import stats
 
 from underdog.metrics import Metrics
-from underdog.report import write_tables
+from underdog.reporting import write_tables
 
 
 def write(home: Path) -> tuple[Path, dict[str, tuple[str, ...]]]:

@@ -17,11 +17,11 @@ from fake_runs import write_run
 from test_report_page import Page, check
 
 from underdog.errors import InputError
-from underdog.report import write_tables
-from underdog.report.grid_formats import csv_text, latex, latex_table, markdown, markdown_table, plain
-from underdog.report.grid_plots import Points, on_scale
-from underdog.report.grid_sheets import Cell, Line, Sheet
-from underdog.report.plots import Style
+from underdog.reporting import write_tables
+from underdog.reporting.grid_formats import csv_text, latex, latex_table, markdown, markdown_table, plain
+from underdog.reporting.grid_plots import Points, on_scale
+from underdog.reporting.grid_sheets import Cell, Line, Sheet
+from underdog.reporting.plots import Style
 
 NAMES = (
     "=cmd|' /C calc'!A0",

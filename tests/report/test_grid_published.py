@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from underdog.report.published import F1, G_MEAN, GLOBAL, METHODS, published, record
+from underdog.reporting.published import F1, G_MEAN, GLOBAL, METHODS, published, record
 
 PAPER = published()
 DATA = Path(os.environ.get("UNDERDOG_DATA") or Path(__file__).parents[3] / "shared" / "data")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from underdog.errors import InputError
-from underdog.report.statistics import ENOUGH_SETS, against, holm, ranking, smallest_p
-from underdog.report.summary import Spread
+from underdog.reporting.statistics import ENOUGH_SETS, against, holm, ranking, smallest_p
+from underdog.reporting.summary import Spread
 
 Scores = dict[str, list[float]]
 

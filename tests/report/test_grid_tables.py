@@ -14,13 +14,15 @@ import pytest
 from fake_runs import SKILL, write_run
 
 from underdog.errors import InputError
+from underdog.methods.expression import parse
 from underdog.metrics import Metrics
-from underdog.report import write_tables
-from underdog.report.collect import collect, run_of, tuning_runs
-from underdog.report.grid_arrange import arrange
-from underdog.report.grid_data import reported
-from underdog.report.grid_runs import AT_AOS, Grid
-from underdog.report.published import F1, published
+from underdog.reporting import write_tables
+from underdog.reporting.collect import collect, run_of, tuning_runs
+from underdog.reporting.grid_arrange import arrange
+from underdog.reporting.grid_data import reported
+from underdog.reporting.grid_runs import AT_AOS, Grid
+from underdog.reporting.methods import eps_of
+from underdog.reporting.published import F1, published
 
 PAPER = ("baseline", "rus", "ros", "smote", "aos")
 MUS = (0.2, 0.4, 0.6, 0.8)
@@ -64,7 +66,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[tuple[st
     for folder in folders_of(home):
         result = json.loads((folder / "result.json").read_text())
         score = Metrics(np.array(result["test"]["confusion"])).macro_f1
-        found.setdefault((result["spec"]["method"], result["spec"]["mu"]), []).append(score)
+        found.setdefault((parse(result["spec"]["method"]).name, result["spec"]["mu"]), []).append(score)
     return output, found
 
 
@@ -203,12 +205,12 @@ def test_the_tuned_eps_stands_in_the_tables_and_the_others_in_a_figure(tmp_path:
     grid = grid_of(tmp_path)
     assert [c.label for c in grid.columns] == ["ros", "noise", AT_AOS, "aos"]
     eps = {
-        c.label: {round(run.spec.eps * 255) for run in runs}
+        c.label: {round(eps_of(run.spec) * 255) for run in runs}
         for c, runs in grid.rows[0].cells.items()
         if c.label != "ros"
     }
     assert eps == {"noise": {4}, AT_AOS: {16}, "aos": {16}}
-    assert {m: [round(g.runs[0].spec.eps * 255) for g in own] for m, own in grid.sweeps[0].groups.items()} == {
+    assert {m: [round(eps_of(g.runs[0].spec) * 255) for g in own] for m, own in grid.sweeps[0].groups.items()} == {
         "noise": [4, 8, 16],
         "aos": [4, 8, 16],
     }
@@ -284,7 +286,12 @@ def test_an_eps_that_was_only_swept_is_a_table_by_eps_and_no_column(tmp_path: Pa
     ]
     runs = [run_of(json.loads((f / "result.json").read_text())) for f in folders_of(home)]
     for row in rows:
-        own = [r.best.macro_f1 for r in runs if (r.spec.method, r.spec.eps) == (row["method"], float(row["eps"]))]
+        setting = row["method"], float(row["eps"]), float(row["tau"])
+        own = [
+            r.best.macro_f1
+            for r in runs
+            if (r.spec.expression.name, *map(r.spec.expression.get, ("eps", "tau"))) == setting
+        ]
         assert float(row["mean"]) == pytest.approx(np.mean(own))
     assert {p.stem for p in (output / "csv").iterdir()} == {
         "variants-epochs", "f1-by-eps-epochs-best", "f1-by-eps-epochs-last",
@@ -315,9 +322,10 @@ def test_what_the_other_budget_s_search_chose_is_no_column(tmp_path: Path) -> No
     assert [c.label for c in epochs.columns] == ["baseline", "ros"]
     assert [c.label for c in updates.columns] == ["baseline", "ros"]
     ratios = [
-        next(runs for c, runs in g.rows[0].cells.items() if c.label == "ros")[0].spec.ratio for g in (epochs, updates)
+        next(runs for c, runs in g.rows[0].cells.items() if c.label == "ros")[0].spec.expression.values
+        for g in (epochs, updates)
     ]
-    assert ratios == [0.5, None]
+    assert ratios == [{"ratio": 0.5}, {}]
 
 
 def test_runs_that_chose_a_setting_are_not_reported(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 from fake_runs import HOSTILE, SKILL, write_run
 
-from underdog.report import write_report
+from underdog.reporting import write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [

@@ -10,7 +10,7 @@ import pytest
 from fake_runs import write_run
 
 from underdog.errors import InputError
-from underdog.report.collect import collect, read_gallery, run_of, tuning_runs
+from underdog.reporting.collect import collect, read_gallery, run_of, tuning_runs
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -20,6 +20,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert (run.key, run.part, run.notes, run.folder) == ((4, 4, -1), "test", ("a note",), folder)
     assert run.minority == {0}
     assert (run.train, run.shown) == ((5, 50, 50), (50, 50, 50))
+    assert run.prior == (50, 50, 50)
     assert run.sizes == {"train": 105, "val": 30, "test": 90}
     np.testing.assert_array_equal(run.best.confusion, confusion)
     written = json.loads((folder / "result.json").read_text())
@@ -53,6 +54,14 @@ BROKEN = {
     "unknown method": lambda text: text.replace('"method": "ros"', '"method": "roses"'),
     "unknown setting": lambda text: text.replace('"lr"', '"rl"'),
     "nothing counted": lambda text: json.dumps(json.loads(text) | {"test": {"confusion": [[0] * 3] * 3}}),
+    "no prior": lambda text: text.replace('"prior"', '"before"'),
+    "a prior of fewer classes": lambda text: json.dumps(json.loads(text) | {"prior": [1, 1]}),
+    "a prior that is not finite": lambda text: json.dumps(json.loads(text) | {"prior": [1, 1, float("inf")]}),
+    "a negative prior": lambda text: json.dumps(json.loads(text) | {"prior": [1, 1, -1]}),
+    "a prior of nothing": lambda text: json.dumps(json.loads(text) | {"prior": [0, 0, 0]}),
+    "another revision": lambda text: text.replace('"revision": 2', '"revision": 1'),
+    "a method that is no text": lambda text: text.replace('"method": "ros"', '"method": 3'),
+    "an open bracket": lambda text: text.replace('"method": "ros"', '"method": "ros("'),
     "negative counts": lambda text: json.dumps(json.loads(text) | {"test": {"confusion": [[9, -1, 0]] * 3}}),
 }
 

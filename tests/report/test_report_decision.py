@@ -15,12 +15,12 @@ from safetensors.numpy import save_file
 
 from underdog import Answers, decision_report, read_predictions
 from underdog.data.sources import load_images
-from underdog.report import write_report
-from underdog.report.collect import collect, run_of
-from underdog.report.decision import Decision, decision
-from underdog.report.evidence import evidence
-from underdog.report.plots import styles
-from underdog.report.summary import variants
+from underdog.reporting import write_report
+from underdog.reporting.collect import collect, run_of
+from underdog.reporting.decision import Decision, decision
+from underdog.reporting.evidence import evidence
+from underdog.reporting.plots import styles
+from underdog.reporting.summary import variants
 from underdog.run.decide import load_errors
 from underdog.run.execute import execute, split_of
 from underdog.run.spec import RunSpec
@@ -146,7 +146,7 @@ def test_a_result_with_a_hostile_rule_is_set_aside(runs: list[Path], tmp_path: P
     assert "set aside" in page(runs, tmp_path)
 
 
-def test_results_of_older_versions_have_no_rule(runs: list[Path]) -> None:
+def test_results_without_a_decision_have_no_rule(runs: list[Path]) -> None:
     assert [run.rule for run in collect(runs).runs] == [None] * 6
 
 
@@ -207,7 +207,7 @@ def test_a_real_run_keeps_its_decision(tmp_path: Path) -> None:
 
 def test_tuning_results_say_that_there_is_none(tmp_path: Path) -> None:
     source = load_images("digits")
-    spec = RunSpec(source.fingerprint, "aos", eps=0.0, tau=0.5, rho=20, mu=0.6, epochs=1, tuning=True)
+    spec = RunSpec(source.fingerprint, "aos(eps=0)", rho=20, mu=0.6, epochs=1, tuning=True)
     result = execute(spec, source, tmp_path)
     assert result["decision"] is None
     assert run_of(result).rule is None

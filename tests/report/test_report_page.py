@@ -12,8 +12,8 @@ from fake_runs import HOSTILE, SKILL, write_run
 
 from underdog.data.sources import load_images
 from underdog.errors import InputError
-from underdog.report import write_report
-from underdog.report.collect import collect
+from underdog.reporting import write_report
+from underdog.reporting.collect import collect
 from underdog.run.execute import execute
 from underdog.run.spec import RunSpec
 
@@ -182,7 +182,7 @@ def test_lone_surrogates_do_not_stop_the_page(tmp_path: Path) -> None:
 
 def test_real_runs(tmp_path: Path) -> None:
     source = load_images("digits")
-    spec = RunSpec(source.fingerprint, "aos", eps=16 / 255, tau=0.5, rho=20, mu=0.6, epochs=1)
+    spec = RunSpec(source.fingerprint, "aos(eps=16/255)", rho=20, mu=0.6, epochs=1)
     result = execute(spec, source, tmp_path)
     text, page = page_of([tmp_path / spec.id], tmp_path / "report.html")
     check(text, page)

@@ -8,8 +8,8 @@ import matplotlib as mpl
 import pytest
 from fake_runs import HOSTILE
 
-from underdog.names import METHODS
-from underdog.report.plots import Dots, Lines, Style, curve_plot, dot_plot, styles
+from underdog.methods.table import METHODS
+from underdog.reporting.plots import Dots, Lines, Style, curve_plot, dot_plot, styles
 
 STYLE = Style("#d55e00", "o", (2, 1))
 
@@ -56,3 +56,14 @@ def test_every_method_has_its_own_look() -> None:
     looks = styles([(m, m) for m in METHODS] + [("aos again", "aos")])
     assert len({(s.colour, s.dash) for s in looks.values()}) == len(METHODS) + 1
     assert styles([("aos", "aos")])["aos"] == looks["aos"]
+
+
+def test_any_other_method_takes_the_next_look() -> None:
+    sums = [f"aos+sum{n}" for n in range(60)]
+    looks = styles([("ros", "ros"), *((m, m) for m in sums), ("again", sums[0])])
+    assert len({(s.colour, s.marker, s.dash) for s in looks.values()}) == 62
+    assert looks["ros"] == styles([("ros", "ros")])["ros"]
+    assert (looks["again"].marker, looks["again"].dash) == (looks[sums[0]].marker, looks[sums[0]].dash)
+    assert looks["again"].colour != looks[sums[0]].colour
+    assert styles([("mine.halve:method", "mine.halve:method"), ("ros", "ros")])["mine.halve:method"] == looks[sums[0]]
+    assert styles([(m, m) for m in [*sums, *(f"m{n}" for n in range(60))]])  # more than there are looks

@@ -11,10 +11,10 @@ import pytest
 from fake_runs import write_run
 
 from underdog.names import EPS_GRID
-from underdog.report.collect import collect, tuning_studies
-from underdog.report.facts import searches
-from underdog.report.html import write_report
-from underdog.report.summary import variants
+from underdog.reporting.collect import collect, tuning_studies
+from underdog.reporting.facts import searches
+from underdog.reporting.html import write_report
+from underdog.reporting.summary import variants
 from underdog.run.spec import RunSpec
 from underdog.run.tune import Study, study_of
 

@@ -11,10 +11,10 @@ from fake_runs import write_run
 from scipy import stats
 
 from underdog.metrics import Metrics
-from underdog.report.collect import Run, collect
-from underdog.report.perclass import class_sizes, confusions, mistakes, recalls
-from underdog.report.summary import SCORES, Difference, Spread, groups, mean_recall, paired, variants
-from underdog.report.words import MISSING
+from underdog.reporting.collect import Run, collect
+from underdog.reporting.perclass import class_sizes, confusions, mistakes, recalls
+from underdog.reporting.summary import SCORES, Difference, Spread, groups, mean_recall, paired, variants
+from underdog.reporting.words import MISSING
 from underdog.run.spec import Replicate
 
 
@@ -73,7 +73,7 @@ def test_differences_are_paired_by_seed_and_data_seed(tmp_path: Path) -> None:
     found = paired(aos, ros)
     assert found is not None
     assert found.keys == ((1, 1, -1), (2, 2, -1))
-    f1 = {(r.spec.method, r.key): r.best.macro_f1 for r in runs}
+    f1 = {(r.spec.expression.name, r.key): r.best.macro_f1 for r in runs}
     assert found.spread.values == tuple(f1["aos", k] - f1["ros", k] for k in found.keys)
     assert paired(aos, groups(runs_of(write_run(tmp_path, "rus", seed=50)))[0]) is None
 
@@ -94,7 +94,7 @@ def test_variants_are_runs_on_the_same_problem(tmp_path: Path) -> None:
         write_run(tmp_path, "ros", seed=9, classes=("a", "b")),  # says the same data, and cannot be
     )
     found = variants(runs)
-    assert [[(r.spec.method, r.spec.seed) for r in v.runs] for v in found] == [
+    assert [[(r.spec.expression.name, r.spec.seed) for r in v.runs] for v in found] == [
         [("ros", 0), ("aos", 3)],
         [("ros", 0)],
         [("ros", 0)],
@@ -127,7 +127,7 @@ def test_recalls_are_split_where_the_rare_classes_vary(tmp_path: Path) -> None:
     assert [row.rare for row in table.rows] == ["rare in 2 of 3", "rare in 1 of 3", ""]
 
     def naive(method: str, k: int, seeds: list[int]) -> str:
-        of = [r.best.confusion[k, k] / 30 for r in runs if r.spec.method == method and r.spec.seed in seeds]
+        of = [r.best.confusion[k, k] / 30 for r in runs if r.spec.expression.name == method and r.spec.seed in seeds]
         return f"{sum(of) / len(of):.3f}"
 
     assert [c.text for c in table.rows[0].cells] == [

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from fake_runs import write_run
 
-from underdog.report.collect import collect
-from underdog.report.facts import searches, settings, title, updates_remark
-from underdog.report.summary import Variant, variants
-from underdog.report.verdict import Verdict, verdict
+from underdog.reporting.collect import collect
+from underdog.reporting.facts import searches, settings, title, updates_remark
+from underdog.reporting.summary import Variant, variants
+from underdog.reporting.verdict import Verdict, verdict
 
 CLAIMS = ("significan", "proves", "p =", "p <", "clearly")
 
@@ -102,7 +102,7 @@ def test_methods_are_compared_on_the_seeds_they_share(tmp_path: Path) -> None:
 
 def test_the_last_epoch_is_mentioned_where_it_differs(tmp_path: Path) -> None:
     variant = variant_of(tmp_path, {"ros": [80], "aos": [85]})
-    folder = next(r.folder for r in variant.runs if r.spec.method == "ros")
+    folder = next(r.folder for r in variant.runs if r.spec.expression.name == "ros")
     assert folder is not None
     result = json.loads((folder / "result.json").read_text())
     result["last_epoch_test"]["confusion"] = right(95).tolist()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import underdog as ud
-from underdog.names import METHODS, PARAMETERS
+from underdog.methods.expression import parse
+from underdog.methods.table import METHODS
 from underdog.run.spec import RunSpec
 from underdog.run.tune import TUNING_SEED, Study, all_tuned, study_of, tune, tuned, values_of
 
@@ -19,7 +20,7 @@ SMOTE = replace(ROS, method="smote")
 
 
 def spec_of(method: str) -> RunSpec:
-    return replace(ROS, method=method, tau=0.5 if "tau" in PARAMETERS[method] else None)
+    return replace(ROS, method=method)
 
 
 class Fake:
@@ -48,11 +49,13 @@ def test_all_methods_have_equally_many_runs_that_are_not_reported_and_see_no_tes
     run = Fake()
     study = done(method, tmp_path, 4, run)
     assert len({s.id for s in run.calls}) == len(study.trials) == 4
-    assert {(s.seed, s.data_seed, s.tuning, s.method) for s in run.calls} == {(TUNING_SEED, TUNING_SEED, True, method)}
+    assert {(s.seed, s.data_seed, s.tuning) for s in run.calls} == {(TUNING_SEED, TUNING_SEED, True)}
+    assert {s.expression.set(dict.fromkeys(parse(method).space)) for s in run.calls} == {parse(method)}
     assert len({s.variant() for s in run.calls}) == 1
     assert replace(run.calls[0].variant(), tuning=False) == spec_of(method).variant()
     best = tuned(spec_of(method), tmp_path)
-    assert best == replace(spec_of(method), **study.best.values)  # type: ignore[arg-type]
+    assert best == spec_of(method).with_values(study.best.values)
+    assert values_of(best) == study.best.values
     assert study.best.score == max(t.score for t in study.trials if t.score is not None)
 
 
@@ -84,9 +87,14 @@ def test_a_search_that_is_done_is_read_and_extended_never_repeated(tmp_path: Pat
 
 def test_seeds_and_given_parameters_do_not_ask_for_another_search_but_data_and_settings_do(tmp_path: Path) -> None:
     done("ros", tmp_path)
-    for same in (replace(ROS, seed=3, data_seed=8), replace(ROS, ratio=0.3), replace(ROS, devices=2)):
-        assert tuned(same, tmp_path) == replace(same, ratio=tuned(ROS, tmp_path).ratio)  # type: ignore[union-attr]
-    for other in (replace(ROS, data="other"), replace(ROS, epochs=21), replace(ROS, lr=0.1), replace(ROS, mu=0.4)):
+    best = tuned(ROS, tmp_path)
+    assert best is not None
+    for same in (replace(ROS, seed=3, data_seed=8), ROS.with_values({"ratio": 0.3}), replace(ROS, devices=2)):
+        assert tuned(same, tmp_path) == same.with_values({"ratio": best.expression.number("ratio")})
+    for other in (
+        replace(ROS, data="other"), replace(ROS, epochs=21), replace(ROS, lr=0.1), replace(ROS, mu=0.4),
+        replace(ROS, method="ros+focal"), replace(ROS, method="rus"),
+    ):  # fmt: skip
         assert tuned(other, tmp_path) is None
 
 
@@ -100,7 +108,7 @@ def test_each_budget_has_its_search_where_it_makes_a_difference(tmp_path: Path) 
     assert tuned(ROS, tmp_path) is None
     best = tuned(ROS, tmp_path, "updates")
     assert best is not None
-    assert best.budget == ("epochs" if best.ratio is None else "updates")
+    assert best.budget == ("epochs" if best.method == "ros" else "updates")
 
 
 def test_a_trial_that_fails_recognised_nothing_but_the_first_ends_the_search(tmp_path: Path) -> None:
@@ -125,7 +133,7 @@ def test_comparing_tuned_methods_needs_equal_trials_for_all(tmp_path: Path) -> N
         all_tuned(specs, tmp_path)
     done("ros", tmp_path, 4)
     found = all_tuned(specs, tmp_path)
-    assert [(s.method, s.seed) for s in found] == [(s.method, s.seed) for s in specs]
+    assert [(s.expression.name, s.seed) for s in found] == [(s.method, s.seed) for s in specs]
     assert found == [tuned(s, tmp_path) for s in specs]
 
 
@@ -167,3 +175,19 @@ def test_a_search_of_other_settings_under_this_name_is_not_believed(tmp_path: Pa
     path.write_text("{")
     with pytest.raises(ud.InputError, match="is no whole study"):
         tuned(ROS, tmp_path)
+
+
+def test_variants_of_a_method_have_searches_of_their_own_and_are_told_apart(tmp_path: Path) -> None:
+    pgd = replace(ROS, method="aos(eps=0.1,attack=pgd)")
+    with pytest.raises(
+        ud.InputError, match=r"search for aos, aos\(attack=pgd\) .* --method \"aos,aos\(attack=pgd\)\"' with"
+    ):
+        all_tuned([spec_of("aos"), pgd], tmp_path)
+    for method in ("aos", "aos(attack=pgd)"):
+        done(method, tmp_path, 2)
+    plain, other = all_tuned([spec_of("aos"), pgd], tmp_path)
+    assert plain.expression.get("attack") == "fgsm"
+    assert other.expression.get("attack") == "pgd"
+    assert values_of(plain) == values_of(other) != values_of(pgd)
+    with pytest.raises(ud.InputError, match=r"several methods are the same, aos\(eps=.*\), once"):
+        all_tuned([spec_of("aos"), spec_of("aos(eps=0.1)")], tmp_path)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from underdog.names import METHODS, PARAMETERS
+from underdog.methods.expression import parse
+from underdog.methods.table import METHODS
 from underdog.run.spec import RunSpec
 from underdog.run.tune import values_of
 
@@ -46,42 +47,61 @@ def test_what_was_tuned_is_what_train_and_compare_use(out: Path, underdog: Any, 
     assert {p: p.stat().st_mtime_ns for p in before} == before
     compared = underdog(f"compare digits {QUICK} --methods baseline,aos --tuned --seeds 1 --out {out}")
     assert compared.code == 0, compared.err
-    done = {spec.method: spec for spec in specs(out)}
+    done = {spec.expression.name.removeprefix("baseline+"): spec for spec in specs(out)}
     assert {method: values_of(spec) for method, spec in done.items()} == {m: best(out, m) for m in done}
     assert underdog(f"train digits {QUICK} --method aos --tuned --out {out}").out.count("finished before") == 1
     assert "of 2 trials the one with the highest" in Path("report.html").read_text(encoding="utf-8")
 
 
-def test_parameters_of_a_comparison_reach_the_methods_that_have_them(
-    out: Path, underdog: Any, monkeypatch: Any
-) -> None:
+def test_methods_of_a_comparison_are_tuned_as_they_are_written(out: Path, underdog: Any, monkeypatch: Any) -> None:
     monkeypatch.chdir(out.parent)
-    ran = underdog(f"compare digits {QUICK} --methods rus,smote --ratio 1/2 --k 3 --seeds 1 --out {out}")
+    methods = "rus(ratio=1/2),smote(k=3),smote,aos(eps=0.1)+focal"
+    ran = underdog(f"compare digits {QUICK} --methods {methods} --seeds 1 --out {out}")
     assert ran.code == 0, ran.err
-    assert {s.method: values_of(s) for s in specs(out)} == {"rus": {"ratio": 0.5}, "smote": {"k": 3}}
+    assert {s.method: values_of(s) for s in specs(out)} == {
+        "rus(ratio=0.5)": {"ratio": 0.5},
+        "smote(k=3)": {"k": 3},
+        "smote": {"k": 5},
+        "aos(eps=0.1)+focal": {"eps": 0.1, "tau": 0.5, "gamma": 2.0},
+    }
 
 
-def test_help_says_what_is_searched_for(underdog: Any) -> None:
+def test_what_is_searched_for_is_in_the_help_of_every_method(underdog: Any) -> None:
     out = " ".join(underdog("tune --help").out.split())
-    assert all(f"{method} {', '.join(PARAMETERS[method]).replace('_', ' ')}" in out for method in METHODS)
+    assert "'underdog methods NAME' says what is searched for" in out
+    for method, entry in METHODS.items():
+        assert f"{method} {entry.about}" in out
+        card = " ".join(underdog(f"methods {method}").out.split())
+        for name, one in parse(method).parts[0].parameters.items():
+            assert f"{name} " in card
+            if (axis := one.about.search) is not None:
+                assert f"'underdog tune' tries {one.write(axis.values[0])} to {one.write(axis.values[-1])}" in card
 
 
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("tune digits --trials 0", ["trials must be from 1 to 20", "0"]),
-        ("tune digits --trials 21", ["trials must be from 1 to 20", "21"]),
-        ("tune digits --method smoot", ["unknown method 'smoot'", "'smote'", "all"]),
+        ("tune digits --trials 0", ["trials must be from 1 to 12", "0"]),
+        ("tune digits --trials 13", ["trials must be from 1 to 12", "13"]),
+        ("tune digits --method ros --trials 21", ["trials must be from 1 to 20", "21"]),
+        ("tune digits --method smoot", ["unknown method 'smoot'", "'smote'", "known: baseline"]),
+        ("tune digits --method ros,ros()", ["method 'ros' is there twice"]),
+        ("tune digits --method aos(eps=0.1),aos", ["method 'aos' is there twice"]),
         ("tune digits --eps 0.1", ["--eps"]),
         ("tune digits --epochs 0", ["epochs must be"]),
-        ("train digits --method ros --tuned --ratio 0.5", ["--tuned", "excludes --ratio"]),
+        ("train digits --method ros --tuned --ratio 0.5", ["--ratio"]),
+        ("train digits --method ros --k 3", ["--k"]),
+        ("train digits --method balanced-softmax --power 0.5", ["--power"]),
         ("train digits --tuned --tau 0.5", ["--tuned", "excludes --tau"]),
+        ("compare digits --tuned --tau 0.5 --eps 0.1", ["--tuned", "excludes --eps, --tau"]),
         ("train digits --rho 5 --mu 0.2 --method ros --tuned", ["no complete search for ros", "underdog tune SOURCE --method ros"]),
-        ("train digits --method ros --k 3", ["k belongs to smote, not to 'ros'"]),
-        ("train digits --method ros --ratio 2", ["ratio must be a number above 0 and at most 1, not 2"]),
-        ("train digits --method smote --k 2.5", ["--k", "'2.5' is not a whole number"]),
-        ("train digits --method balanced-softmax --power 0", ["power must be a number above 0"]),
-        ("compare digits --methods ros,aos --k 3", ["none of the methods ros, aos has k"]),
+        ("train digits --rho 5 --mu 0.2 --method ros(ratio=0.5) --tuned", ["no complete search for ros", "--method ros'"]),
+        ("train digits --method ros(k=3)", ["ros has no parameter 'k' (it has ratio)"]),
+        ("train digits --method ros(ratio=2)", ["ratio must be a number above 0 and at most 1, not 2"]),
+        ("train digits --method smote(k=2.5)", ["smote: k must be a whole number, not 2.5"]),
+        ("train digits --method balanced-softmax(power=0)", ["power must be a number above 0, not 0"]),
+        ("train digits --method ros --eps 8/255", ["none of the methods ros has eps"]),
+        ("compare digits --methods ros,smote --tau 0.5", ["none of the methods ros, smote has tau"]),
         ("compare digits --methods ros --tuned --folds 3", ["tuning excludes folds"]),
     ],
 )  # fmt: skip

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from underdog.attack.base import Victim
+from underdog.altered import AlteredPixels
+from underdog.attack.base import Victim, gradient, per_row
 from underdog.data.images import sent
-from underdog.validate import check_eps, check_kind, check_step, check_whole
+from underdog.validate import check_kind, check_step, check_whole
 
 __all__ = ["PGD"]
 
@@ -24,7 +25,6 @@ class PGD:
     together alters all images by itself, and an image without a gradient moves too, so that none is counted as unmoved.
 
     Args:
-        eps: how far a value may move, in pixel units of [0, 1].
         steps: gradients to follow, at least 1.
         step_size: length of a step in pixel units, above 0 and at most 1; 2.5 eps / steps where None.
         random_start: begin at x_0 = x + u, u uniform in [-eps, eps] for each value; at x itself where False, which is the
@@ -39,29 +39,28 @@ class PGD:
     *Deviation*: the paper of AOS has FGSM alone.
 
     >>> import underdog as ud
-    >>> sampler = ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(PGD(8 / 255, steps=5), tau=0.5)))
+    >>> sampler = ud.Chain(ud.RandomOverSampler(), ud.Every(2, ud.Perturb(PGD(steps=5), eps=8 / 255, tau=0.5)))
     """
 
-    eps: float
     steps: int = 10
     step_size: float | None = None
     random_start: bool = True
 
     def __post_init__(self) -> None:
-        check_eps(self.eps)
         object.__setattr__(self, "steps", check_whole("steps", self.steps, least=1))
         if self.step_size is not None:
             check_step(self.step_size)
         check_kind("random_start", self.random_start, bool, "True or False")
 
-    def __call__(self, victim: Victim, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
-        size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
+    def __call__(self, victim: Victim, x: Tensor, y: Tensor, eps: Tensor, rng: np.random.Generator) -> AlteredPixels:
+        reach = per_row(eps, x)
+        size = per_row(2.5 * eps / self.steps if self.step_size is None else torch.full_like(eps, self.step_size), x)
         at = x
         if self.random_start:
-            start = rng.uniform(-self.eps, self.eps, tuple(x.shape)).astype(np.float32)
-            at = (x + sent(start, x.device)).clamp_(0, 1)
+            u = sent(rng.random(tuple(x.shape)), x.device)
+            most = per_row(eps, u)
+            at = (x + (2 * most * u - most).float()).clamp_(0, 1)
         for _ in range(self.steps):
-            signs = victim.gradient(at, lambda logits: victim.objective(logits, y)).sign()
-            moved = torch.add(at, signs, alpha=size).sub_(x).clamp_(-self.eps, self.eps)
-            at = moved.add_(x).clamp_(0, 1)
-        return at
+            moved = torch.addcmul(at, gradient(victim, at, y).sign(), size).sub_(x)
+            at = torch.clamp(moved, -reach, reach).add_(x).clamp_(0, 1)
+        return AlteredPixels(at, (at != x).flatten(1).any(1))

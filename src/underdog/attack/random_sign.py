@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from underdog.attack.base import Victim, step
+from underdog.altered import AlteredSigns, pack_signs
+from underdog.attack.base import Victim
 from underdog.data.images import sent
-from underdog.validate import check_eps
 
 __all__ = ["RandomSign"]
 
@@ -21,27 +21,19 @@ class RandomSign:
     What an attack gains over this is due to the gradient's direction and not to noise as such.
 
     Args:
-        eps: length of the step in pixel units of [0, 1], at least 0.
-
-    Raises:
-        InputError: eps negative or not a number.
+        clip: whether altered images are cut to [0, 1].
 
     *Source*: underdog's own control; the paper has none.
 
     >>> import torch
-    >>> x = torch.full((1, 1, 1, 4), 0.5)
-    >>> sorted(set(RandomSign(0.25)(None, x, torch.tensor([0]), np.random.default_rng(0)).flatten().tolist()))
+    >>> x, eps = torch.full((1, 1, 1, 4), 0.5), torch.tensor([0.25], dtype=torch.float64)
+    >>> altered = RandomSign()(None, x, torch.tensor([0]), eps, np.random.default_rng(0))
+    >>> sorted(set(altered.show(x, torch.tensor([0])).flatten().tolist()))
     [0.25, 0.75]
     """
 
-    eps: float
+    clip: bool = True
 
-    def __post_init__(self) -> None:
-        check_eps(self.eps)
-
-    def signs(self, victim: Victim, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
+    def __call__(self, victim: Victim, x: Tensor, y: Tensor, eps: Tensor, rng: np.random.Generator) -> AlteredSigns:
         bits = rng.integers(0, 2, size=tuple(x.shape), dtype=np.int8)
-        return sent(bits * 2 - 1, x.device)
-
-    def __call__(self, victim: Victim, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
-        return step(x, self.signs(victim, x, y, rng), self.eps)
+        return AlteredSigns(pack_signs(sent(bits * 2 - 1, x.device).flatten(1)), eps, self.clip)

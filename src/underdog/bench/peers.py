@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from underdog.epoch import Epoch
 from underdog.learner import Learner
 from underdog.loop.online import perturb_batch
 from underdog.model.paper import PaperNet
-from underdog.resample.base import Resampler
+from underdog.resample.base import Moment, Resampler
 from underdog.resample.random import RandomOverSampler
 from underdog.resample.smote import SMOTE
 from underdog.rng import RandomStreams
@@ -93,7 +93,8 @@ def _fgsm(model: Any, x: Tensor, y: Tensor) -> Work:
 def _pgd(model: Any, x: Tensor, y: Tensor) -> Work:
     learner, rng = Learner(model, 10, device=x.device), np.random.default_rng(0)
     model.eval()  # the learner has made it train
-    return lambda: PGD(EPS, STEPS, STEP, random_start=False)(learner, x, y, rng)
+    attack, eps = PGD(STEPS, STEP, random_start=False), torch.full((len(x),), EPS, dtype=torch.float64, device=x.device)
+    return lambda: attack(learner, x, y, eps, rng)
 
 
 def _foolbox(attack: Callable[[Any], Any], model: Any, x: Tensor, y: Tensor) -> Work:
@@ -133,9 +134,10 @@ def balanced_by_underdog(resampler: Resampler, images: ImageSet) -> object:
     channels, height, width = images.shape
     rng = RandomStreams(0)
     learner = Learner(PaperNet(channels, len(images.classes), (height, width)), len(images.classes))
-    epoch = resampler.refresh(resampler.start(Epoch.of(images), rng), 0, learner, rng)
-    for x, _ in epoch.batches(BATCH, rng("shuffle")):
-        assert x.dtype == torch.float32
+    now = Moment(0, None, rng, learner)
+    epoch = resampler.refresh(resampler.start(Epoch.of(images), replace(now, started=False)), now)
+    for batch in epoch.batches(BATCH, rng("shuffle")):
+        assert batch.x.dtype == torch.float32
     return epoch
 
 

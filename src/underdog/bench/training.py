@@ -19,9 +19,9 @@ from underdog.data.split import Split
 from underdog.epoch import Epoch
 from underdog.hyper import Hyperparameters
 from underdog.learner import PRECISIONS, Learner
-from underdog.method import Method
+from underdog.methods.method import Method
 from underdog.resample.aos import aos
-from underdog.resample.base import Resampler
+from underdog.resample.base import Moment, Resampler
 from underdog.resample.perturb import CHUNK, Perturb
 from underdog.resample.random import RandomOverSampler
 from underdog.rng import RandomStreams
@@ -150,15 +150,15 @@ def refresh(setting: Setting) -> Iterator[Comparison]:
     images, rng = imbalanced(setting.sizes.balanced, SHAPES["CIFAR-10"]), RandomStreams(0)
     learner = Learner(network(images), len(images.classes), device=setting.device)
     model = copy.deepcopy(learner.model)
-    epoch = RandomOverSampler().start(Epoch.of(images, setting.device), rng)
-    perturb, t = Perturb(FGSM(EPS), TAU), iter(range(10**9))
+    epoch = RandomOverSampler().start(Epoch.of(images, setting.device), Moment(0, None, rng, started=False))
+    perturb, t = Perturb(FGSM(), EPS, TAU), iter(range(10**9))
     rare = torch.isin(images.labels, torch.tensor(sorted(epoch.minority)))
     x = to_unit(images.images[rare]).to(setting.device).contiguous(memory_format=torch.channels_last)
     chunks = list(zip(torch.split(x, CHUNK), torch.split(images.labels[rare].to(setting.device), CHUNK), strict=True))
 
     yield setting.compare(
         f"a refresh of AOS against the gradient of its {len(x)} images",
-        lambda: perturb.refresh(epoch, next(t), learner, rng),
+        lambda: perturb.refresh(epoch, Moment(next(t), None, rng, learner)),
         lambda: [bare_gradient(model, part, y) for part, y in chunks],
         target=1.3,
         per=len(x) * 1e-6,

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: object, code: int) -> int:
-    from underdog.report.terminal import printable  # noqa: PLC0415  (not needed where nothing fails)
+    from underdog.reporting.terminal import printable  # noqa: PLC0415  (not needed where nothing fails)
 
     print(f"underdog: error: {printable(str(error))}", file=sys.stderr)
     return code

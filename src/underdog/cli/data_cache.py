@@ -96,7 +96,7 @@ def cache(options: argparse.Namespace) -> None:
 
 def _table(found: Sequence[Entry]) -> str:
     """The entries, one a line."""
-    from underdog.report.terminal import aligned  # noqa: PLC0415  (after the arguments are understood)
+    from underdog.reporting.terminal import aligned  # noqa: PLC0415  (after the arguments are understood)
 
     rows = [("entry", "source", "images", "shape", "size", "last used")]
     for e in found:

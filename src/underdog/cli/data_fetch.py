@@ -78,7 +78,7 @@ def _by_hand(name: str, own: KnownSet, folder: Path) -> Path:
 
 def _table() -> str:
     """The data sets, one a line."""
-    from underdog.report.terminal import aligned  # noqa: PLC0415  (after the arguments are understood)
+    from underdog.reporting.terminal import aligned  # noqa: PLC0415  (after the arguments are understood)
 
     rows = [("name", "data set", "licence", "how", "download")]
     for name, own in KNOWN.items():

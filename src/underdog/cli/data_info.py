@@ -45,8 +45,8 @@ def info(options: argparse.Namespace) -> None:
     from underdog.cli.progress import bar  # noqa: PLC0415
     from underdog.data.inspect import inspect_images  # noqa: PLC0415
     from underdog.data.prepare import Division  # noqa: PLC0415
-    from underdog.report.data_page import write_data_page  # noqa: PLC0415
-    from underdog.report.data_text import data_text  # noqa: PLC0415
+    from underdog.reporting.data_page import write_data_page  # noqa: PLC0415
+    from underdog.reporting.data_text import data_text  # noqa: PLC0415
     from underdog.run.spec import RunSpec  # noqa: PLC0415
 
     if options.output is not None:

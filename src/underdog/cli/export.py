@@ -29,7 +29,7 @@ def add_export(commands: Commands) -> None:
 def export(options: argparse.Namespace) -> None:
     """Carry out the command."""
     from underdog.cli.commands import say, writable  # noqa: PLC0415  (torch is imported here)
-    from underdog.report.terminal import printable  # noqa: PLC0415
+    from underdog.reporting.terminal import printable  # noqa: PLC0415
     from underdog.run.classifier import load  # noqa: PLC0415
     from underdog.run.export import export_onnx  # noqa: PLC0415
 

@@ -120,8 +120,8 @@ def _grid(
 
     from underdog.cli.commands import say  # noqa: PLC0415
     from underdog.cli.grid_text import changes, listing  # noqa: PLC0415
-    from underdog.report.collect import run_of  # noqa: PLC0415
-    from underdog.report.terminal import printable  # noqa: PLC0415
+    from underdog.reporting.collect import run_of  # noqa: PLC0415
+    from underdog.reporting.terminal import printable  # noqa: PLC0415
     from underdog.run.estimate import Estimate  # noqa: PLC0415
     from underdog.run.folders import Runs, record_data  # noqa: PLC0415
     from underdog.run.queue import Queue  # noqa: PLC0415
@@ -224,7 +224,7 @@ def _read(block: DataBlock, options: argparse.Namespace, workers: int) -> Source
     from underdog.data.known import find_dataset  # noqa: PLC0415
     from underdog.data.memory import image_memory  # noqa: PLC0415
     from underdog.data.sources import load_images  # noqa: PLC0415
-    from underdog.report.terminal import printable  # noqa: PLC0415
+    from underdog.reporting.terminal import printable  # noqa: PLC0415
 
     place: str | Path = "digits"
     if block.name != "digits" or block.path:
@@ -248,7 +248,7 @@ def _local(names: Sequence[str], options: argparse.Namespace) -> Make:
 def _ray(names: Sequence[str], options: argparse.Namespace) -> Make:
     """Runs on the cluster at RAY_ADDRESS, or on one of this machine alone."""
     from underdog.cli.commands import say  # noqa: PLC0415
-    from underdog.report.terminal import printable  # noqa: PLC0415
+    from underdog.reporting.terminal import printable  # noqa: PLC0415
     from underdog.run.ray_cluster import import_ray, probe  # noqa: PLC0415
     from underdog.run.ray_engine import RayEngine  # noqa: PLC0415
 

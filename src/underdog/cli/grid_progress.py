@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from underdog.cli.grid_text import seconds_left
 from underdog.cli.progress import duration
-from underdog.report.terminal import printable, shortened
+from underdog.reporting.terminal import printable, shortened
 from underdog.run.engine import Outcome, Progress
 from underdog.run.estimate import Estimate
 from underdog.run.folders import Runs

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from underdog.cli.progress import duration
-from underdog.names import PARAMETERS
-from underdog.report.summary import parameters_text
-from underdog.report.tables import text_table
-from underdog.report.terminal import aligned, printable
+from underdog.reporting.methods import parameters_text
+from underdog.reporting.tables import text_table
+from underdog.reporting.terminal import aligned, printable
 from underdog.run.engine import Outcome
 from underdog.run.estimate import Estimate
 from underdog.run.folders import Runs
 from underdog.run.grid import Grid
-from underdog.run.queue import Queue, Step, described
+from underdog.run.queue import Queue, Step, described, stated
 from underdog.run.spec import RunSpec, differing, settings_text
 
 __all__ = ["changes", "failures", "introduction", "listing", "seconds_left", "share", "state", "summary"]
@@ -78,7 +77,7 @@ def listing(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
         known = spec or step.spec
         mu = "" if known.mu is None else f"{known.mu:g}"
         seed = "search" if known.tuning else str(known.replicate)
-        what = (step.dataset, mu, known.method, _parameters(spec, step), known.budget)
+        what = (step.dataset, mu, known.expression.name, _parameters(spec, step), known.budget)
         settings = (settings_text(known, queue.names),) if queue.names else ()
         rows.append((*what, *settings, seed, done, duration(seconds)))
     return "\n".join([*aligned(rows), whole])
@@ -87,8 +86,7 @@ def listing(queue: Queue, runs: Runs, estimate: Estimate, workers: int) -> str:
 def _parameters(spec: RunSpec | None, step: Step) -> str:
     if spec is None:
         return "" if step.search is None else step.search.wish if step.number is None else f"trial {step.number + 1}"
-    given = {name: getattr(spec, name) for name in PARAMETERS[spec.method]}
-    return parameters_text({name: value for name, value in given.items() if value is not None})
+    return parameters_text(stated(spec.expression))
 
 
 def summary(queue: Queue, runs: Runs) -> str:

@@ -14,22 +14,22 @@ from underdog.cli.export import add_export
 from underdog.cli.grid import add_grid
 from underdog.cli.image_options import add_images
 from underdog.cli.machine_options import add_machine
+from underdog.cli.methods import METHOD_HELP, add_methods
 from underdog.cli.predict import add_predict
 from underdog.cli.training_options import add_training
 from underdog.cli.tune import add_tune
-from underdog.cli.values import names, number, whole
-from underdog.names import METHODS, TARGET_PRECISION
+from underdog.cli.values import method, methods, number, whole
+from underdog.names import TARGET_PRECISION
 
-__all__ = ["DEMO", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
+__all__ = ["DEMO", "DEMO_EPS", "DEMO_METHODS", "DEMO_SEEDS", "parser"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # the type has no public name
 
 #: The demo's settings; eps is what validation chose on seeds that the demo does not report (docs/results.md).
-DEMO = {"rho": 20.0, "mu": 0.6, "lr": 1e-3, "epochs": 20, "batch": 64, "tau": 0.5, "eps": 16 / 255}
+DEMO = {"rho": 20.0, "mu": 0.6, "lr": 1e-3, "epochs": 20, "batch": 64}
+DEMO_EPS = 16 / 255
 DEMO_METHODS = ("baseline", "rus", "ros", "smote", "noise", "aos")
 DEMO_SEEDS = 3
-
-_METHODS = "\n".join(f"  {name:<17} {text}" for name, text in METHODS.items())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +46,19 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"underdog {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    for add in (_demo, _train, _compare, add_grid, add_tune, _report, add_data, add_predict, add_export, add_bench):
+    for add in (
+        _demo,
+        _train,
+        _compare,
+        add_methods,
+        add_grid,
+        add_tune,
+        _report,
+        add_data,
+        add_predict,
+        add_export,
+        add_bench,
+    ):
         add(commands)
     return root
 
@@ -81,7 +93,7 @@ def _train(commands: Commands) -> None:
         "train",
         help="one method, one run: a saved model and its scores",
         description="Train one network with one method, choose its best epoch on validation images, and score it on test "
-        "images.\n\nmethods:\n" + _METHODS,
+        "images.\n\n" + METHOD_HELP,
         epilog="examples:\n"
         "  underdog train photos/ --size 64 --method aos --eps 8/255 --tau 0.5\n"
         "  underdog train mnist.tar --method ros --rho 60 --mu 0.6 --epochs 20 --lr 1e-4\n"
@@ -91,7 +103,9 @@ def _train(commands: Commands) -> None:
     )
     add_images(command)
     cache_arguments(command.add_argument_group("cache"))
-    command.add_argument("--method", default="aos", metavar="NAME", help="one of the methods above (default: aos)")
+    command.add_argument(
+        "--method", type=method, default="aos", metavar="NAME", help="a method, see above (default: aos)"
+    )
     add_training(command)
     command.add_argument(
         "--folds", type=whole, metavar="K", help="divide the images into K folds, of which --fold is the test part"
@@ -117,16 +131,17 @@ def _compare(commands: Commands) -> None:
         "compare",
         help="several methods, several seeds, one report",
         description="Train with several methods and seeds on the same data, and write a report on which method wins and by how "
-        "much.\n\nmethods:\n" + _METHODS,
+        "much.\n\n" + METHOD_HELP,
         epilog="examples:\n"
         "  underdog compare photos/ --size 64 --methods baseline,ros,aos --seeds 5 -o report.html\n"
+        "  underdog compare digits --rho 20 --mu 0.6 --eps 16/255 --methods 'aos,aos(attack=pgd),aos+balanced-softmax'\n"
         "  underdog compare mnist.tar --rho 60 --mu 0.6 --epochs 20 --lr 1e-4 --seeds 3\n\n"
         "Finished runs are never done again; a killed comparison goes on when the same command is given again.",
     )
     add_images(command)
     cache_arguments(command.add_argument_group("cache"))
     command.add_argument(
-        "--methods", type=names, default=list(DEMO_METHODS), metavar="A,B,...",
+        "--methods", type=methods, default=list(DEMO_METHODS), metavar="A,B,...",
         help=f"methods to compare (default: {','.join(DEMO_METHODS)})",
     )  # fmt: skip
     add_training(command)

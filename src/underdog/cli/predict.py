@@ -49,7 +49,7 @@ def predict(options: argparse.Namespace) -> None:
     from underdog.cli.commands import device, say, writable  # noqa: PLC0415  (torch is imported here)
     from underdog.cli.predictions import Tally, csv_file, json_lines, table_lines  # noqa: PLC0415
     from underdog.cli.progress import bar  # noqa: PLC0415
-    from underdog.report.terminal import printable  # noqa: PLC0415
+    from underdog.reporting.terminal import printable  # noqa: PLC0415
     from underdog.run.classifier import batched, load  # noqa: PLC0415
 
     if options.csv and options.json:

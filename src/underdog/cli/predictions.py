@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from underdog.errors import InputError
-from underdog.report.terminal import aligned, printable, width
+from underdog.reporting.terminal import aligned, printable, width
 from underdog.run.classifier import Prediction
 from underdog.run.files import atomic
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from underdog.reporting.words import duration
 from underdog.run.execute import Watcher
 from underdog.train import EpochRecord
 
@@ -16,19 +17,6 @@ __all__ = ["bar", "duration", "watching"]
 
 #: Seconds between plain lines on one run, at least.
 QUIET = 30
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    >>> duration(44), duration(100), duration(9000)
-    ('44 s', '1 min 40 s', '2 h 30 min')
-    """
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {m} min"
-    return f"{minutes} min {s} s" if minutes else f"{s} s"
 
 
 @contextmanager
@@ -58,6 +46,17 @@ def watching(name: str, epochs: int) -> Iterator[Watcher]:
                 print(f"  {name}: {text}", flush=True)
                 last = time.monotonic()
 
+        def preparing(share: float) -> None:
+            nonlocal last
+            shown.set_postfix_str(f"preparing: {share:.0%}")
+            if shown.disable and time.monotonic() - last > QUIET:
+                print(f"  {name}: preparing, {share:.0%}", flush=True)
+                last = time.monotonic()
+
         yield Watcher(
-            begin=begin, images=shown.update, epoch=epoch, message=lambda text: print(f"  {text}", flush=True)
+            begin=begin,
+            images=shown.update,
+            epoch=epoch,
+            message=lambda text: print(f"  {text}", flush=True),
+            preparing=preparing,
         )

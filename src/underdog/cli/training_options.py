@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from underdog.cli.values import names, number, numbers, whole
-from underdog.names import AUGMENTATIONS, BUDGETS, DEFAULTS, EPS_GRID, LIBRARIES, MODELS, OPTIMIZERS, SCHEDULERS, TAU
+from underdog.names import AUGMENTATIONS, BUDGETS, EPS_GRID, LIBRARIES, MODELS, OPTIMIZERS, SCHEDULERS
 
 __all__ = ["add_training"]
 
@@ -23,7 +23,7 @@ def add_training(command: argparse.ArgumentParser, parameters: bool = True) -> N
     if parameters:
         _parameters(command.add_argument_group("parameters of methods"))
     else:
-        command.set_defaults(eps=None, tau=None, k=None, ratio=None, power=None, tuned=False)
+        command.set_defaults(eps=None, tau=None, tuned=False)
     _training(command.add_argument_group("training"))
     _optimization(command.add_argument_group("optimisation"))
     _network(command.add_argument_group("network"))
@@ -32,30 +32,16 @@ def add_training(command: argparse.ArgumentParser, parameters: bool = True) -> N
 def _parameters(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--eps", type=number, metavar="E",
-        help="aos, noise: length of an alteration in pixel units, such as 8/255 (default: chosen on validation, for the tau "
-        f"given, from {_GRID}; a search that only these methods get, see --tuned)",
+        help="for --method aos(eps=E): length of an alteration in pixel units, such as 8/255 (default: chosen on validation, for "
+        f"the tau given, from {_GRID}; a search that only methods with an eps get, see --tuned)",
     )  # fmt: skip
     group.add_argument(
         "--tau", type=number, metavar="T",
-        help=f"aos, noise: probability that a rare image is altered (default: {TAU})",
-    )  # fmt: skip
-    group.add_argument(
-        "--k", type=whole, metavar="N",
-        help=f"smote: nearest neighbours to interpolate with (default: {DEFAULTS['k']})",
-    )  # fmt: skip
-    group.add_argument(
-        "--ratio", type=number, metavar="R",
-        help="ros: images of a class in relation to the largest's, at least; rus: images of the smallest class in relation to "
-        "another's, at least (default: 1)",
-    )  # fmt: skip
-    group.add_argument(
-        "--power", type=number, metavar="P",
-        help="class-weighted: loss weights are class counts to the power of -P; balanced-softmax: logits are shifted by P times "
-        "the logarithms of the counts (default: 1)",
+        help="for --method aos(tau=T): probability that a rare image is altered (default: 0.5)",
     )  # fmt: skip
     group.add_argument(
         "--tuned", action="store_true",
-        help="take all of these, and the baseline's learning rate, from the searches of 'underdog tune', which gives every method "
+        help="take parameters, and the baseline's learning rate, from the searches of 'underdog tune', which gives every method "
         "as many trials",
     )  # fmt: skip
 

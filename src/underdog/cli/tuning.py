@@ -9,18 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from underdog.cli.commands import device, read, say, spec_of
+from underdog.cli.commands import device, methods_of, read, say, spec_of
 from underdog.cli.progress import bar, duration, watching
 from underdog.data.sources import Source
-from underdog.errors import TrainingError
-from underdog.names import PARAMETERS
-from underdog.report.summary import parameters_text, value_text
-from underdog.report.terminal import aligned, printable
+from underdog.errors import InputError, TrainingError
+from underdog.reporting.methods import parameters_text, value_text
+from underdog.reporting.terminal import aligned, printable
 from underdog.run.compare import plan
 from underdog.run.execute import execute, split_of
-from underdog.run.space import require_optuna
+from underdog.run.space import check_trials, require_optuna
 from underdog.run.spec import RunSpec
-from underdog.run.tune import TUNING_SEED, Study, study_of, tune
+from underdog.run.tune import TUNING_SEED, Study, searched, study_of, tune
 
 __all__ = ["search"]
 
@@ -54,15 +53,18 @@ class Trials:
 def search(options: argparse.Namespace, methods: Sequence[str]) -> None:
     """Search for the parameters of every method, one after the other."""
     on = device(options.device)
-    early = [spec_of(options, method, "") for method in methods]
-    for spec in early:  # before the source is read, which may take long: a wrong setting fails at once
-        study_of(spec, options.trials, options.budget)
+    early = [spec_of(options, method, "") for method in methods_of(options, methods, searched=True)]
+    # Before the source is read, which may take long: a wrong setting fails at once.
+    check_trials(options.trials, [spec.expression for spec in early])
+    asked = [study_of(spec, options.trials, options.budget).spec for spec in early]
+    if twice := [spec for n, spec in enumerate(early) if asked[n] in asked[:n]]:
+        raise InputError(f"method {searched(twice[0])!r} is there twice")
     require_optuna()
     source, seconds = read(options, on)
     specs = [replace(spec, data=source.fingerprint) for spec in early]
     studies = [study_of(spec, options.trials, options.budget).stored(options.out) for spec in specs]
     _announce(studies, source, options.out, on)
-    found = [_searched(study, source, options.out, Trials(study.spec.method, on, seconds)) for study in studies]
+    found = [_searched(study, source, options.out, Trials(searched(study.spec), on, seconds)) for study in studies]
     say("\n" + _summary(found))
     say(f"('train' and 'compare' with --tuned, the same data and options and --out {options.out} use these)")
 
@@ -84,7 +86,7 @@ def _announce(studies: Sequence[Study], source: Source, out: Path, on: str) -> N
 
 def _searched(study: Study, source: Source, out: Path, run: Trials) -> Study:
     """Do the trials that a study lacks, and print a line for each of all."""
-    say(f"\n{study.spec.method}\n{_heading(study)}")
+    say(f"\n{searched(study.spec)}\n{_heading(study)}")
     for n in range(len(study.trials)):
         say(_line(study, n))
     with _trials_bar(study) as told:
@@ -97,7 +99,7 @@ def _searched(study: Study, source: Source, out: Path, run: Trials) -> Study:
 @contextmanager
 def _trials_bar(study: Study) -> Iterator[Any]:
     """A bar of trials with the best score so far; yields what is to be called after each."""
-    with bar(f"{study.spec.method}, trials", study.wanted, "") as shown:
+    with bar(f"{searched(study.spec)}, trials", study.wanted, "") as shown:
         shown.update(len(study.trials))
 
         def told(study: Study) -> None:
@@ -110,13 +112,13 @@ def _trials_bar(study: Study) -> Iterator[Any]:
 
 
 def _heading(study: Study) -> str:
-    names = "".join(f"{name.replace('_', ' '):>{WIDE}}" for name in PARAMETERS[study.spec.method])
+    names = "".join(f"{name.replace('_', ' '):>{WIDE}}" for name in study.spec.expression.space)
     return f"trial{names}  validation macro-F1"
 
 
 def _line(study: Study, n: int) -> str:
     trial = study.trials[n]
-    values = "".join(f"{value_text(name, trial.values[name]):>{WIDE}}" for name in PARAMETERS[study.spec.method])
+    values = "".join(f"{value_text(name, trial.values[name]):>{WIDE}}" for name in study.spec.expression.space)
     return f"{n + 1:>5}{values}  {_score(trial.score):>19}"
 
 
@@ -127,5 +129,7 @@ def _score(score: float | None) -> str:
 def _summary(studies: Sequence[Study]) -> str:
     """The best trial of each method."""
     head = ("method", "best of the trials", "trials", "validation macro-F1")
-    rows = [(s.spec.method, parameters_text(s.best.values), str(len(s.trials)), _score(s.best.score)) for s in studies]
+    rows = [
+        (searched(s.spec), parameters_text(s.best.values), str(len(s.trials)), _score(s.best.score)) for s in studies
+    ]
     return "\n".join(aligned([head, *rows], left=2))

@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 import argparse
-from fractions import Fraction
 
-__all__ = ["names", "number", "numbers", "size", "whole"]
+from underdog.errors import InputError
+from underdog.methods.expression import check_names, split_list
+from underdog.methods.parameters import number_of
+
+__all__ = ["ALL", "method", "methods", "names", "number", "numbers", "size", "whole"]
+
+#: Every method of the table, where methods are listed.
+ALL = "all"
 
 
 def number(text: str) -> float:
     """A decimal or a fraction, such as 0.03 or 8/255."""
+    found = number_of(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 0.03 or 8/255")
+    return found
+
+
+def method(text: str) -> str:
+    """A method, whose names are known before anything heavy is imported."""
     try:
-        return float(Fraction(text.strip()))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 0.03 or 8/255") from None
+        check_names(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def methods(text: str) -> list[str]:
+    """A comma-separated list of methods, whose parameters may have commas between them."""
+    try:
+        found = split_list(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not found:
+        raise argparse.ArgumentTypeError("at least one method is needed")
+    return [one if one == ALL else method(one) for one in dict.fromkeys(found)]
 
 
 def whole(text: str) -> int:

@@ -26,6 +26,7 @@ from underdog.learner import Learner, seeded
 from underdog.model import Factory, model_factory
 from underdog.model.normalize import Normalize
 from underdog.resample.aos import aos
+from underdog.resample.base import Moment
 from underdog.resample.random import RandomOverSampler
 from underdog.rng import RandomStreams
 from underdog.validate import check_callable, check_eps, check_kind, check_positive, check_tau, check_whole
@@ -143,11 +144,11 @@ class AOSClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def _train(self, learner: Learner, first: Epoch, hyper: Hyperparameters, rng: RandomStreams) -> list[float]:
         """Algorithm 1; the mean loss of each epoch."""
         resampler = aos(self.eps, self.tau) if first.minority else RandomOverSampler()
-        epoch, losses = resampler.start(first, rng), list[float]()
+        epoch, losses = resampler.start(first, Moment(0, hyper.epochs, rng, learner, started=False)), list[float]()
         for t in range(hyper.epochs):
             with seeded(rng.torch_seed("torch", t), learner.device):
-                epoch = resampler.refresh(epoch, t, learner, rng)
-                for x, y in epoch.batches(hyper.batch, rng("shuffle", t)):
+                epoch = resampler.refresh(epoch, Moment(t, hyper.epochs, rng, learner))
+                for x, y, _ in epoch.batches(hyper.batch, rng("shuffle", t)):
                     learner.step(x, y)
             losses.append(learner.flush()[0])
         return losses
@@ -155,7 +156,7 @@ class AOSClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def _epoch(self, images: Tensor, numbers: npt.NDArray[np.int64]) -> Epoch:
         counts, every = tuple(np.bincount(numbers).tolist()), np.arange(len(numbers))
         names = tuple(map(str, self.classes_.tolist()))
-        return UnitEpoch(images, images[:0], None, numbers, every, every, names, counts, self._minority(counts))
+        return UnitEpoch(images, (), numbers, every, every, names, counts, self._minority(counts))
 
     def _minority(self, counts: tuple[int, ...]) -> frozenset[int]:
         if self.minority is None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from underdog.epoch import unpack_signs
+from underdog.altered import unpack_signs
 from underdog.errors import InputError
 from underdog.loop.units import Units
 from underdog.rng import RandomStreams

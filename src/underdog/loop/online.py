@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, MutableMapping
 from types import NoneType
 
+import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from underdog.attack.base import Attack
 from underdog.errors import InputError
 from underdog.loop.losses import LossLike, class_numbers
 from underdog.loop.script import Objective, Script, lasting
@@ -66,6 +68,7 @@ def perturb_batch(
     eps: float,
     tau: float = 0.5,
     minority: Collection[int],
+    attack: Attack | None = None,
     loss: LossLike = None,
     objective: Objective | None = None,
     mean: Channels | None = None,
@@ -88,6 +91,7 @@ def perturb_batch(
         eps: length of the move as a share of the pixel range, in [0, 1]; 8/255 moves a byte by 8.
         tau: probability in [0, 1].
         minority: class numbers that may be altered, such as ``BalancedSampler.minority``.
+        attack: such as ``PGD(steps=5)``; one gradient step where None.
         loss: the script's own, J(logits, labels); cross-entropy where None. Its mean is undone.
         objective: J(x, y) -> (B,) in the place of ``loss``, for a loss that lies inside the model.
         mean, std: per channel, where x is normalised as (pixels - mean) / std.
@@ -138,8 +142,23 @@ def perturb_batch(
         return x
     everything, chosen = len(picked) == len(x), torch.tensor(picked, device=x.device)
     some, labels = (x.detach(), y) if everything else (x.detach()[chosen], y[chosen.to(y.device)])
-    signs = script.slope_of(some, labels).sign()
+    if attack is None:
+        signs = script.slope_of(some, labels).sign()
+        moved = script.units.move(some, signs.to(x.dtype), eps)
+    else:
+        moved = _attacked(attack, script, some, labels, eps, generator)
+        signs = (moved - some).sign()
     if tally:
         tally.add(len(x), signs)
-    moved = script.units.move(some, signs.to(x.dtype), eps)
     return moved if everything else x.detach().clone().index_copy_(0, chosen, moved)
+
+
+def _attacked(
+    attack: Attack, script: Script, x: Tensor, labels: Tensor, eps: float, generator: torch.Generator
+) -> Tensor:
+    """Images (B, C, H, W), as the network gets them, as an attack alters them."""
+    seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+    pixels = script.units.to_pixels(x).clamp(0, 1)
+    lengths = torch.full((len(x),), eps, dtype=torch.float64, device=x.device)
+    altered = attack(script, pixels, labels, lengths, np.random.default_rng(seed))
+    return script.units.to_input(altered.show(pixels, torch.arange(len(x), device=x.device))).to(x.dtype)

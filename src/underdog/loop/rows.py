@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from underdog.altered import Altered, AlteredPixels, AlteredSigns
 from underdog.data.images import ImageSet
-from underdog.epoch import Altered, AlteredPixels, AlteredSigns, Epoch
+from underdog.epoch import Epoch
 from underdog.errors import InputError
 from underdog.loop.items import Items, Pixels, Signs
 from underdog.validate import check_classes
 
-__all__ = ["RowsOf", "as_written", "change_of", "differing"]
+__all__ = ["RowsOf", "as_written", "change_at", "differing"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +67,21 @@ def differing(row: int) -> InputError:
     )
 
 
+def change_at(epoch: Epoch, row: int) -> Signs | Pixels | None:
+    """What a row of an epoch is, if it is an altered one."""
+    number = row - epoch.originals
+    for altered in epoch.altered if number >= 0 else ():
+        if number < len(altered):
+            return change_of(altered, number)
+        number -= len(altered)
+    return None
+
+
 def change_of(altered: Altered, number: int) -> Signs | Pixels | None:
     """An altered row as it travels to a worker; None where it does not differ from its origin by definition."""
     if isinstance(altered, AlteredSigns):
-        return Signs(altered.packed[number].numpy(), altered.eps, altered.clip) if altered.eps else None
+        eps = float(altered.eps[number])
+        return Signs(altered.packed[number].numpy(), eps, altered.clip) if eps else None
     assert isinstance(altered, AlteredPixels)
     return Pixels(altered.pixels[number].float().numpy())
 

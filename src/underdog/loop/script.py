@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.weak import WeakIdKeyDictionary
 
 from underdog.errors import InputError
-from underdog.learner import untouched
+from underdog.learner import head_input, image_gradients, untouched
 from underdog.loop.losses import LossLike, class_numbers, is_cross_entropy, losses_of, per_image
 from underdog.loop.units import Units
 from underdog.ranks import ALONE, Ranks
@@ -204,23 +204,43 @@ class Script:
                 f"{tuple(output.shape)} where labels or minority name the classes {sorted(named)}"
             )
 
-    def slope(self, x: Tensor, losses: Callable[[Tensor], Tensor]) -> Tensor:
-        """d sum(losses(x)) / dx of what the network sees, (B, C, ...) in float32 or wider, without a trace.
+    def _slopes(self, x: Tensor, of: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """What ``of`` returns first, without its graph, and the gradients by x of the m sums of what it returns second.
 
-        Errors as ``perturb_batch``.
+        Args:
+            x: what the network sees, (B, C, ...).
+            of: from what the network sees to anything, and (B, m).
+
+        Returns:
+            the former, and (B, m, C, ...) in float32 or wider, without a trace.
         """
         with self._looking(x.device), torch.enable_grad():
             # Tensors made under inference mode take no gradient; copies made here do.
             own = x.clone() if x.is_inference() else x.detach()
             leaf = own.to(torch.promote_types(x.dtype, torch.float32)).requires_grad_()
             # A copy, since the first layer may work in place; the sum, since a mean would underflow.
-            total = losses(leaf.to(x.dtype, copy=True)).sum()
-            if not total.requires_grad:
+            first, values = of(leaf.to(x.dtype, copy=True))
+            if not values.requires_grad:
                 raise InputError(_CUT)
-            (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True)
-        if gradient is None:
-            raise InputError(_CUT)
-        return gradient
+            try:
+                found = image_gradients(leaf, values)
+            except RuntimeError as error:
+                if "not have been used in the graph" in str(error):
+                    raise InputError(_CUT) from error
+                raise
+        return first.detach(), found
+
+    def slope(self, x: Tensor, losses: Callable[[Tensor], Tensor]) -> Tensor:
+        """d sum(losses(x)) / dx of what the network sees, (B, C, ...) in float32 or wider, without a trace.
+
+        Errors as ``perturb_batch``.
+        """
+
+        def one(v: Tensor) -> tuple[Tensor, Tensor]:
+            values = losses(v)
+            return values, values[:, None]
+
+        return self._slopes(x, one)[1][:, 0]
 
     def slope_of(self, x: Tensor, y: Tensor) -> Tensor:
         """The gradient of the training loss of what the network sees."""
@@ -267,7 +287,7 @@ class Script:
         return x.contiguous(memory_format=_memory_format(self.model)) if x.ndim == 4 else x
 
     def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(B,) training losses; where the loss lies inside the model, ``logits`` are the images, see ``gradient``."""
+        """(B,) training losses; where the loss lies inside the model, ``logits`` are the images, see ``gradients``."""
         y = self.targets(labels.to(logits.device))
         if self.inside is not None:
             return self._losses(logits, y)
@@ -279,21 +299,34 @@ class Script:
             raise InputError("an attack that looks at logits cannot be used with objective=, which has none")
         seen = self._seen(x)
         with self._looking(seen.device), torch.no_grad():
-            return logits_of(self.model(seen), len(x)).float().to(x.device)
+            return logits_of(self.model(seen.clone()), len(x)).float().to(x.device)
 
-    def gradient(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """d sum(of(logits(x))) / dx of pixels, (B, C, H, W), in evaluation mode, without a trace.
-
-        A loss inside the model has no logits to give to ``of``, which then gets the images; attacks
-        only pass them on to ``objective``.
-        """
+    def features(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, D) float32: what the last layer with parameters is given, without a trace."""
         seen = self._seen(x)
+        with self._looking(seen.device), torch.no_grad():
+            return head_input(self.model, lambda: self.model(seen.clone())).float().to(x.device)
 
-        def losses(v: Tensor) -> Tensor:
-            return of(v if self.inside is not None else self._logits(v))
+    def gradients(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (B, K), and (B, m, C, H, W) gradients by pixels of ``of``: (B, K) -> (B, m), without a trace.
 
-        slope = self.slope(seen, losses).to(x.device, x.dtype)
-        return slope if self.units.plain else slope / self.units.step(x, 1.0)
+        A loss inside the model has no logits to give to ``of``, which then gets the images, and passes them on to
+        ``objective``.
+
+        Raises:
+            InputError: an attack that looks at logits where there are none.
+        """
+
+        def seen_by(v: Tensor) -> tuple[Tensor, Tensor]:
+            logits = v if self.inside is not None else self._logits(v)
+            values = of(logits)
+            if self.inside is not None and (values.ndim != 2 or values.shape[1] != 1):
+                raise InputError("an attack that looks at logits cannot be used with objective=, which has none")
+            return logits, values
+
+        logits, slopes = self._slopes(self._seen(x), seen_by)
+        slopes = slopes.to(x.device, x.dtype)
+        return logits.to(x.device), slopes if self.units.plain else slopes / self.units.step(x, 1.0)
 
     def _logits(self, v: Tensor) -> Tensor:
         return logits_of(self.model(v), len(v))

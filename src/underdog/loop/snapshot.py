@@ -21,12 +21,14 @@ from underdog.loop.items import Augment, Items, Shown, ShownItems, seeded
 from underdog.loop.labels import find_labels, label_of
 from underdog.loop.loader import EpochSampler, SnapshotLoader
 from underdog.loop.losses import LossLike, class_numbers
-from underdog.loop.rows import RowsOf, as_written, change_of, differing
+from underdog.loop.rows import RowsOf, as_written, change_at, differing
 from underdog.loop.sampler import LOOKS, check_world, fingerprint, share, warn_unannounced
 from underdog.loop.script import FEW, Objective, Script
 from underdog.loop.units import Channels, Units
+from underdog.methods.check import check_epoch
+from underdog.methods.method import Method, Place, place_of
 from underdog.ranks import Ranks
-from underdog.resample.base import Resampler
+from underdog.resample.base import Moment, Resampler
 from underdog.rng import RandomStreams
 from underdog.validate import check_callable, check_same, check_whole
 
@@ -49,7 +51,9 @@ class Snapshot:
         dataset: any map-style data set of tuples (image, label, ...) or dictionaries. An image is a tensor (C, H, W), or
             a picture or an array of bytes, which become such tensors. Bytes become floating point, as which they can be
             altered by less than a step, and are not divided: they need ``high=255``.
-        resampler: such as ``aos(8/255, 0.5)``; eps is a share of the pixel range.
+        resampler: such as ``aos(8/255, 0.5)``; eps is a share of the pixel range. Or a ``Method``, of whose stages the
+            resamplers are used; its losses are the script's own matter.
+        epochs: how many there will be; what changes over them, and a method of several stages, needs it.
         labels: (N,) class numbers or a function from an index to one, where the data set does not offer them.
         augment: random augmentation (C, H, W) -> anything, applied after the alteration, with torch, numpy and Python
             seeded from (epoch, position). The data set itself must give the same image at every reading.
@@ -92,8 +96,9 @@ class Snapshot:
     def __init__(
         self,
         dataset: Dataset[Any],
-        resampler: Resampler,
+        resampler: Resampler | Method,
         *,
+        epochs: int | None = None,
         labels: object = None,
         augment: Augment | None = None,
         image: str | None = None,
@@ -107,21 +112,43 @@ class Snapshot:
         world: int = 1,
     ) -> None:
         self.ranks = Ranks(rank, world)
-        if isinstance(resampler, type) or not (hasattr(resampler, "start") and hasattr(resampler, "refresh")):
-            raise InputError(f"resampler must be one, such as underdog.aos(8 / 255, tau=0.5), not {resampler!r}")
+        self.epochs = None if epochs is None else check_whole("epochs", epochs, least=1)
+        try:
+            self.method = resampler if isinstance(resampler, Method) else Method(resampler)
+        except InputError as error:
+            raise InputError(
+                f"resampler must be one, such as underdog.aos(8 / 255, tau=0.5), not {resampler!r}"
+            ) from error
         check_callable("augment", augment, "a function of an image")
         numbers = self._labels(dataset, labels)
-        self.seed, self.rng, self.resampler, self.augment = seed, RandomStreams(seed), resampler, augment
+        self.seed, self.rng, self.augment = seed, RandomStreams(seed), augment
         self.items = Items(dataset, Units.of(mean, std, low, high), image)
         self.first = RowsOf.reading(self.items, numbers, minority)
         self.targets = self._probe()
-        self.start = self.current = resampler.start(self.first, self.rng)
         self.script: Script | None = None
+        self.start = self.current = self._started(self._place(0))
         self._due: int | None = None  # the epoch announced last
         self._begun: int | None = None  # the epoch that ``current`` is
         self._resume, self._looks, self.announcements = 0, 0, 0
         self._anew = False  # whether epochs may begin in the middle without a state
         self.fresh = False  # whether an epoch was announced that nothing was trained on
+
+    def _place(self, t: int) -> Place:
+        """Where in the method epoch t stands."""
+        return place_of(self.method, t, self.epochs)
+
+    def _moment(self, place: Place, started: bool = True) -> Moment:
+        return Moment(place.t, place.epochs, self.rng, self.script, place.stage, started=started)
+
+    def _started(self, place: Place) -> Epoch:
+        """What a stage's resampler makes of the items when the stage begins."""
+        resampler = self.method.stages[place.stage].resampler
+        epoch = resampler.start(self.first, self._moment(place, started=False))
+        if any(made.synthetic for made in epoch.made):
+            raise InputError(
+                f"{type(resampler).__name__} makes images, which the data set does not have: use underdog.fit"
+            )
+        return check_epoch(resampler, epoch, self.first)
 
     @staticmethod
     def _labels(dataset: Dataset[Any], labels: object) -> npt.NDArray[np.int64]:
@@ -269,7 +296,9 @@ class Snapshot:
             self._first_look(self.script)
         # Buffers drift apart: BatchNorm sees other batches on every rank.
         with self.ranks.first_buffers(self.script.model):
-            epoch = self._refreshed(t, self.script)
+            epoch = self._refreshed(t)
+        if epoch.mixture is not None:
+            raise InputError("the resampler mixes images, whose loss is of two labels, which only underdog.fit knows")
         if len(epoch) != len(self.start):
             raise InputError(
                 f"the resampler changes the epoch's length from {len(self.start)} to {len(epoch)}, which loaders and "
@@ -278,14 +307,19 @@ class Snapshot:
         self.current, self._begun = epoch, t
         return t
 
-    def _refreshed(self, t: int, script: Script) -> Epoch:
-        """Epoch ``t``, by the newest refresh that was due since the one that is shown: mostly its own, or none."""
+    def _refreshed(self, t: int) -> Epoch:
+        """Epoch ``t``, by the newest refresh of its stage that was due since the one that is shown: mostly its own, or none."""
         begun = -1 if self._begun is None or t < self._begun else self._begun
-        before = self.start if begun < 0 else self.current
-        for due in range(t, begun, -1):
-            epoch = self.resampler.refresh(before, due, script, self.rng)
+        place, since = self._place(t), self._place(max(begun, 0))
+        if place.stage != since.stage:
+            before, since_t = self._started(place), -1
+        else:
+            before, since_t = (self.start, -1) if begun < 0 else (self.current, since.t)
+        resampler = self.method.stages[place.stage].resampler
+        for due in range(place.t, since_t, -1):
+            epoch = resampler.refresh(before, self._moment(place._replace(t=due)))
             if epoch is not before:
-                return epoch
+                return check_epoch(resampler, epoch, self.first)
         return before
 
     def _first_look(self, script: Script) -> None:
@@ -304,9 +338,7 @@ class Snapshot:
         order = self.rng("shuffle", t).permutation(len(epoch))
         order = (order if whole else share(order, self.ranks.rank, self.ranks.world))[begin:]
         for position, row, origin in zip(order, epoch.index[order], epoch.origin[epoch.index[order]], strict=True):
-            altered = epoch.altered if row != origin else None
-            change = None if altered is None else change_of(altered, int(row) - epoch.originals)
-            yield Shown(int(position), int(origin), t, change)
+            yield Shown(int(position), int(origin), t, change_at(epoch, int(row)))
         self._looks += 1
         if self._due is not None:
             self._resume = 0
@@ -337,7 +369,7 @@ class Snapshot:
             "minority": sorted(self.minority),
             "units": repr(self.items.units),
             "resampler": re.sub(
-                " at 0x[0-9a-f]+", "", repr(self.resampler)
+                " at 0x[0-9a-f]+", "", repr([stage.resampler for stage in self.method.stages])
             ),  # those of one's own may say where they lie
         }
 

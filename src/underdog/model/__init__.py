@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from torch import nn
 
@@ -15,6 +12,7 @@ from underdog.model.libraries import LIBRARY
 from underdog.model.paper import PaperNet
 from underdog.model.resnet import ResNet
 from underdog.names import LIBRARIES
+from underdog.outside import imported
 
 __all__ = ["MODELS", "Factory", "model_factory"]
 
@@ -56,23 +54,10 @@ def model_factory(name: str, width: float = 1, depth: int | None = None) -> Fact
         if width != 1 or depth is not None:
             raise InputError("width and depth apply to underdog's own networks, not to one's own factory")
         library, _, rest = name.partition(":")
-        return partial(LIBRARY[library], rest) if library in LIBRARY else _import(name)
+        return partial(LIBRARY[library], rest) if library in LIBRARY else imported("model", name)
     if name not in MODELS:
         raise unknown("model", name, [*MODELS, *LIBRARIES.values(), "package.module:factory"])
     if depth is not None and name != "paper":
         raise InputError(f"depth applies to the model 'paper' only, not to {name!r}")
     options = {"width": width} | ({} if depth is None else {"depth": depth})
     return partial(MODELS[name], **options)
-
-
-def _import(name: str) -> Factory:
-    module, _, function = name.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        factory: Factory = getattr(importlib.import_module(module), function)
-    except Exception as error:  # it is anybody's code
-        raise InputError(f"model {name!r} cannot be imported: {error}") from error
-    if not callable(factory):
-        raise InputError(f"model {name!r} must be a function (channels, classes, (height, width)) -> nn.Module")
-    return factory

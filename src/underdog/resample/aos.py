@@ -25,4 +25,4 @@ def aos(eps: float, tau: float) -> Chain:
     >>> aos(eps=8 / 255, tau=0.5).resamplers[1].k
     2
     """
-    return Chain(RandomOverSampler(), Every(2, Perturb(FGSM(eps), tau)))
+    return Chain(RandomOverSampler(), Every(2, Perturb(FGSM(), eps, tau)))

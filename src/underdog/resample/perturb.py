@@ -6,17 +6,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
-from underdog.attack.base import Attack, SignAttack, Victim
+from underdog.altered import Altered
+from underdog.attack.base import Attack
 from underdog.data.images import sent
 from underdog.data.pixels import Pixels, at_a_time
-from underdog.epoch import Altered, AlteredPixels, AlteredSigns, Epoch, pack_signs
+from underdog.epoch import Epoch, Indices
 from underdog.errors import InputError
 from underdog.ranks import ALONE, Ranks
-from underdog.rng import RandomStreams
-from underdog.validate import check_tau
+from underdog.resample.amount import Amount, Select, amounts, weights
+from underdog.resample.base import Counts, Moment, NoResampling
+from underdog.validate import check_eps, check_tau
 
 __all__ = ["Perturb"]
 
@@ -45,46 +46,48 @@ def chunk_size(images: Pixels, altered: int) -> int:
 
 
 @dataclass(frozen=True)
-class Perturb:
+class Perturb(NoResampling):
     """Let each minority example, with probability tau, show its image as altered by an attack.
 
-    Whatever was altered before is forgotten first. The attack sees the original images and the
-    network as it is now.
+    Whatever this resampler altered before is forgotten first; what another one altered stays. The attack sees the original
+    images and the network as it is now.
 
     Args:
-        attack: such as ``FGSM(8/255)``; one that is a ``SignAttack`` is stored in two bits a value.
-        tau: probability in [0, 1] that an example is altered.
+        attack: such as ``FGSM()``, whose signs are kept in two bits a value.
+        eps: how far images are moved, in pixel units of [0, 1]; a number, or one for each row, see ``Amount``.
+        tau: probability in [0, 1] that an example is altered, likewise.
+        select: how much each example is wanted, see ``Select``; all alike where None.
         copies_only: alter only examples beyond the first of each image (the copies that oversampling made).
         per_copy: attack every chosen example by itself, as the algorithm is printed, instead of every
             distinct image once. The gradient being taken in evaluation mode, the two agree bit for bit
-            for FGSM; ``RandomSign`` and ``PGD``'s random start draw anew for every copy.
-        clip: cut altered images to [0, 1]; False shows the formula as printed (sign attacks only).
+            for FGSM; ``RandomSign``, ``PGD``'s random start and a random eps draw anew for every copy.
         minority: class numbers to alter; by default the epoch's own.
 
     Raises:
-        InputError: tau outside [0, 1]; no minority class to alter; clip=False with an attack that is no single step.
+        InputError: eps or tau outside [0, 1]; no minority class to alter.
 
     *Source*: Algorithm 1 (lines 4-14) of the paper.
     *Deviation*: clipping, and BatchNorm in evaluation mode while the gradient is taken, both unsaid there.
 
     >>> from underdog import FGSM
-    >>> Perturb(FGSM(8 / 255), tau=0.5).per_copy
+    >>> Perturb(FGSM(), eps=8 / 255, tau=0.5).per_copy
     False
     """
 
     attack: Attack
-    tau: float
+    eps: Amount
+    tau: Amount
+    select: Select | None = None
     copies_only: bool = False
     per_copy: bool = False
-    clip: bool = True
     minority: Collection[int] | None = None
 
     def __post_init__(self) -> None:
-        check_tau(self.tau)
-        if not self.clip and not isinstance(self.attack, SignAttack):
-            raise InputError("clip=False needs an attack that is a single signed step, such as FGSM")
+        for amount, check in ((self.eps, check_eps), (self.tau, check_tau)):
+            if not callable(amount):
+                check(amount)
 
-    def start(self, epoch: Epoch, rng: RandomStreams) -> Epoch:
+    def expected(self, shown: Counts, epoch: Epoch) -> Counts:
         if self.minority is not None and not set(self.minority) <= set(range(len(epoch.classes))):
             raise InputError(f"minority must be class numbers in [0, {len(epoch.classes)}), not {list(self.minority)}")
         if not (epoch.minority if self.minority is None else self.minority):
@@ -92,36 +95,51 @@ class Perturb:
                 f"no class has at most half of the largest one's images (counts {', '.join(map(str, epoch.counts))}), so "
                 "there is no minority to alter: name it with minority= (--minority on the command line)"
             )
+        return shown
+
+    def start(self, epoch: Epoch, now: Moment) -> Epoch:
+        self.expected(epoch.shown, epoch)
         return epoch
 
-    def refresh(self, epoch: Epoch, t: int, victim: Victim, rng: RandomStreams) -> Epoch:
-        epoch = epoch.without_altered()
-        positions = self._choose(epoch, rng("perturb", t))
+    def refresh(self, epoch: Epoch, now: Moment) -> Epoch:
+        epoch = epoch.without(now.place)
+        positions = self._choose(epoch, now)
         if not len(positions):
             return epoch
-        shown = epoch.index[positions]
+        shown = epoch.origin[epoch.index[positions]]
         origin, number = (shown, np.arange(len(shown))) if self.per_copy else np.unique(shown, return_inverse=True)
-        return epoch.with_altered(self._alter(epoch, origin, victim, rng("attack", t)), origin, positions, number)
+        return epoch.with_altered(self._alter(epoch, origin, now), origin, positions, number, now.maker)
 
-    def _choose(self, epoch: Epoch, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    def _choose(self, epoch: Epoch, now: Moment) -> Indices:
         """The positions to alter: one draw for each minority example, in the epoch's order."""
         rare = list(epoch.minority if self.minority is None else self.minority)
         may = np.isin(epoch.labels[epoch.index], rare)
         if self.copies_only:
-            may[np.unique(epoch.index, return_index=True)[1]] = False
+            may[np.unique(epoch.origin[epoch.index], return_index=True)[1]] = False
         positions = np.flatnonzero(may)
-        return positions[rng.random(len(positions)) < self.tau]
+        rows = epoch.origin[epoch.index[positions]]
+        chance = amounts("tau", self.tau, epoch, rows, now)
+        if self.select is not None and len(rows):
+            chance = chance * weights(self.select, epoch, rows, now)
+        return positions[now.rng("perturb", now.t).random(len(positions)) < chance]
 
-    def _alter(self, epoch: Epoch, origin: npt.NDArray[np.int64], victim: Victim, rng: np.random.Generator) -> Altered:
+    def _alter(self, epoch: Epoch, origin: Indices, now: Moment) -> Altered:
         """Attack the rows ``origin`` (A,), a padded chunk at a time; several ranks share the chunks."""
-        size = chunk_size(epoch.images, len(origin))
-        padded = np.concatenate([origin, np.repeat(origin[-1:], -len(origin) % size)])
-        chunks = np.split(padded, len(padded) // size)
+        size, rng = chunk_size(epoch.images, len(origin)), now.rng("attack", now.t)
+        eps = amounts("eps", self.eps, epoch, origin, now)
+        padding = np.arange(-(-len(origin) // size) * size).clip(max=len(origin) - 1)
+        chunks = padding.reshape(-1, size)
+        like: list[Altered] = []
 
         def attacked(number: int) -> tuple[Tensor, ...]:
-            return self._attacked(epoch, chunks[number], victim, rng)
+            rows = origin[chunks[number]]
+            x = epoch.unit(rows)
+            y, lengths = sent(epoch.labels[rows], x.device), sent(eps[chunks[number]], x.device)
+            done = self.attack(now.victim, x, y, lengths, rng)
+            like[:] = [done]
+            return tuple(done.rows().values())
 
-        ranks: Ranks = getattr(victim, "ranks", ALONE)  # victims of one's own are alone
+        ranks: Ranks = getattr(now.victim, "ranks", ALONE)  # victims of one's own are alone
         begin = rng.bit_generator.state
         kept = ranks.share(len(chunks), attacked)
         drawn = str(rng.bit_generator.state) != str(begin)
@@ -129,18 +147,8 @@ class Perturb:
             # The attack draws, in the order of all chunks: every rank has to walk through them by itself.
             rng.bit_generator.state = begin
             kept = ALONE.share(len(chunks), attacked)
-        rows = [part.flatten(0, 1)[: len(origin)] for part in kept]
-        if isinstance(self.attack, SignAttack):
-            return AlteredSigns(rows[0], self.attack.eps, self.clip)
-        return AlteredPixels(*rows)
-
-    def _attacked(
-        self, epoch: Epoch, rows: npt.NDArray[np.int64], victim: Victim, rng: np.random.Generator
-    ) -> tuple[Tensor, ...]:
-        """The packed signs of a chunk, or its pixels and which of them moved."""
-        x = epoch.unit(rows)
-        y = sent(epoch.labels[rows], x.device)
-        if isinstance(self.attack, SignAttack):
-            return (pack_signs(self.attack.signs(victim, x, y, rng).flatten(1)),)
-        done = self.attack(victim, x, y, rng)
-        return done, (done != x).flatten(1).any(1)
+        if not ranks.alone:
+            # Rank 0 has a chunk whenever there is one; others may have none to know the kind of rows from.
+            like = ranks.told([one.with_rows({k: v[:0].cpu() for k, v in one.rows().items()}) for one in like])
+        rows = (part.flatten(0, 1)[: len(origin)] for part in kept)
+        return like[0].with_rows(dict(zip(like[0].rows(), rows, strict=True)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import numpy as np
 
 from underdog.epoch import Epoch
-from underdog.resample.base import NoResampling
-from underdog.rng import RandomStreams
+from underdog.resample.base import Counts, Moment, NoResampling
 from underdog.validate import check_ratio
 
 __all__ = ["EqualUpdates", "RandomOverSampler", "RandomUnderSampler"]
@@ -31,9 +31,10 @@ class RandomOverSampler(NoResampling):
     *Deviation*: imbalanced-learn takes a ratio for two classes only; for those it is the same.
 
     >>> import torch
-    >>> from underdog import ImageSet
+    >>> from underdog import ImageSet, Moment, RandomStreams
+    >>> now = Moment(0, None, RandomStreams(0))
     >>> few = ImageSet(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 1]), ("a", "b"))
-    >>> RandomOverSampler().start(Epoch.of(few), RandomStreams(0)).index
+    >>> RandomOverSampler().start(Epoch.of(few), now).index
     array([0, 1, 2, 3, 4, 4, 4, 4])
     """
 
@@ -42,14 +43,18 @@ class RandomOverSampler(NoResampling):
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
 
-    def start(self, epoch: Epoch, rng: RandomStreams) -> Epoch:
+    def start(self, epoch: Epoch, now: Moment) -> Epoch:
         labels, least = epoch.labels[epoch.index], int(self.ratio * max(epoch.shown))
         repeats = [
-            rng("oversample", k).choice(epoch.index[labels == k], size=max(least - n, 0))
+            now.rng("oversample", k).choice(epoch.index[labels == k], size=max(least - n, 0))
             for k, n in enumerate(epoch.shown)
             if n
         ]
         return replace(epoch, index=np.concatenate([epoch.index, *repeats]))
+
+    def expected(self, shown: Counts, epoch: Epoch) -> Counts:
+        least = int(self.ratio * max(shown))
+        return tuple(max(n, least) if n else 0 for n in shown)
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,10 @@ class RandomUnderSampler(NoResampling):
     *Deviation*: imbalanced-learn takes a ratio for two classes only; for those it is the same.
 
     >>> import torch
-    >>> from underdog import ImageSet
+    >>> from underdog import ImageSet, Moment, RandomStreams
+    >>> now = Moment(0, None, RandomStreams(0))
     >>> few = ImageSet(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 1]), ("a", "b"))
-    >>> len(RandomUnderSampler().start(Epoch.of(few), RandomStreams(0)))
+    >>> len(RandomUnderSampler().start(Epoch.of(few), now))
     2
     """
 
@@ -79,14 +85,18 @@ class RandomUnderSampler(NoResampling):
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
 
-    def start(self, epoch: Epoch, rng: RandomStreams) -> Epoch:
+    def start(self, epoch: Epoch, now: Moment) -> Epoch:
         labels, n = epoch.labels[epoch.index], int(min(n for n in epoch.shown if n) / self.ratio)
         kept = [
-            rng("undersample", k).permutation(epoch.index[labels == k])[:n]
+            now.rng("undersample", k).permutation(epoch.index[labels == k])[:n]
             for k, have in enumerate(epoch.shown)
             if have
         ]
         return replace(epoch, index=np.sort(np.concatenate(kept)))
+
+    def expected(self, shown: Counts, epoch: Epoch) -> Counts:
+        most = int(min(n for n in shown if n) / self.ratio)
+        return tuple(min(n, most) for n in shown)
 
 
 @dataclass(frozen=True)
@@ -100,16 +110,22 @@ class EqualUpdates(NoResampling):
     *Deviation*: the paper compares equal epochs, in which oversampling takes several times the baseline's updates.
 
     >>> import torch
-    >>> from underdog import ImageSet
+    >>> from underdog import ImageSet, Moment, RandomStreams
+    >>> now = Moment(0, None, RandomStreams(0))
     >>> few = ImageSet(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 1]), ("a", "b"))
-    >>> len(EqualUpdates().start(Epoch.of(few), RandomStreams(0)))
+    >>> len(EqualUpdates().start(Epoch.of(few), now))
     8
     """
 
-    def start(self, epoch: Epoch, rng: RandomStreams) -> Epoch:
+    def start(self, epoch: Epoch, now: Moment) -> Epoch:
         length = max(epoch.counts) * sum(n > 0 for n in epoch.counts)
         if len(epoch) >= length:
             return epoch
         times, rest = divmod(length, len(epoch))
-        extra = rng("equal-updates").permutation(epoch.index)[:rest]
+        extra = now.rng("equal-updates").permutation(epoch.index)[:rest]
         return replace(epoch, index=np.concatenate([np.tile(epoch.index, times), extra]))
+
+    def expected(self, shown: Counts, epoch: Epoch) -> Counts:
+        longer = max(1.0, max(epoch.counts) * sum(n > 0 for n in epoch.counts) / sum(shown))
+        ends = [round(end * longer) for end in accumulate(shown, initial=0)]  # so that their sum is exact
+        return tuple(end - begin for begin, end in pairwise(ends))

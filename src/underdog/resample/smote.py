@@ -14,8 +14,7 @@ from underdog.data.memory import available_memory, gigabytes
 from underdog.data.pixels import PixelFile
 from underdog.epoch import Epoch
 from underdog.errors import InputError
-from underdog.resample.base import NoResampling
-from underdog.rng import RandomStreams
+from underdog.resample.base import Counts, Moment, NoResampling
 from underdog.validate import check_positive
 
 __all__ = ["SMOTE"]
@@ -86,9 +85,9 @@ class SMOTE(NoResampling):
     more than 4,096 images that has to grow, neighbours are sought among a random 4,096 of them, so that the time is in
     proportion to the images; smaller classes have their exact neighbours.
 
-    >>> from underdog import ImageSet
+    >>> from underdog import ImageSet, RandomStreams
     >>> few = ImageSet(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 1, 1]), ("a", "b"))
-    >>> epoch = SMOTE().start(Epoch.of(few), RandomStreams(0))
+    >>> epoch = SMOTE().start(Epoch.of(few), Moment(0, None, RandomStreams(0)))
     >>> epoch.shown, epoch.notes
     ((4, 4), ("SMOTE: class 'b' has 2 images, so k = 1 instead of 5",))
     """
@@ -98,7 +97,15 @@ class SMOTE(NoResampling):
     def __post_init__(self) -> None:
         check_positive("k", self.k, whole=True)
 
-    def start(self, epoch: Epoch, rng: RandomStreams) -> Epoch:
+    def expected(self, shown: Counts, epoch: Epoch) -> Counts:
+        grown = max(shown)
+        for name, have in zip(epoch.classes, shown, strict=True):
+            if have == 1 < grown:
+                raise InputError(f"SMOTE needs at least 2 images of a class to interpolate; class {name!r} has 1")
+        return tuple(grown if n else 0 for n in shown)
+
+    def start(self, epoch: Epoch, now: Moment) -> Epoch:
+        self.expected(epoch.shown, epoch)
         labels, grown = epoch.labels[epoch.index], max(epoch.shown)
         missing = {c: grown - have for c, have in enumerate(epoch.shown) if 0 < have < grown}
         if not missing:
@@ -109,15 +116,13 @@ class SMOTE(NoResampling):
         at = 0
         for c, n in missing.items():
             have, name = epoch.shown[c], epoch.classes[c]
-            if have == 1:
-                raise InputError(f"SMOTE needs at least 2 images of a class to interpolate; class {name!r} has 1")
             if have <= self.k:
                 notes.append(f"SMOTE: class {name!r} has {have} images, so k = {have - 1} instead of {self.k}")
             own = epoch.pixels(epoch.index[labels == c]).cpu().flatten(1).numpy()
-            interpolate(own, min(self.k, have - 1), pixels[at : at + n].reshape(n, -1), rng("smote", c))
+            interpolate(own, min(self.k, have - 1), pixels[at : at + n].reshape(n, -1), now.rng("smote", c))
             at += n
         new = np.repeat(np.array(list(missing), dtype=np.int64), list(missing.values()))
-        return replace(epoch.with_synthetic(torch.from_numpy(pixels), new), notes=tuple(notes))
+        return replace(epoch.with_synthetic(torch.from_numpy(pixels), new, now.maker), notes=tuple(notes))
 
 
 def _check_room(epoch: Epoch, missing: Mapping[int, int]) -> None:

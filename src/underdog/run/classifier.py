@@ -60,6 +60,18 @@ class Prediction:
     error: str | None = None
 
 
+class Adjusted(nn.Module):
+    """A network, and what its method does to the logits, (B, K) to (B, K)."""
+
+    def __init__(self, network: nn.Module, adjustment: nn.Module) -> None:
+        super().__init__()
+        self.network, self.adjustment = network, adjustment
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.adjustment(self.network(x).float())
+        return logits
+
+
 @dataclass(frozen=True, eq=False)
 class Classifier:
     """A run's network at its best epoch, with the run's preparation of images, class names and decision rule.
@@ -74,7 +86,7 @@ class Classifier:
         rare: the rare classes of the training.
         reading: the size that images are brought to, and how.
         channels: 1 where images are made grey, 3 where they are made RGB.
-        model: the network, in evaluation mode, from (B, C, H, W) in [0, 1] to logits (B, K).
+        model: the network, in evaluation mode, from (B, C, H, W) in [0, 1] to logits (B, K), adjusted where the method does.
         rule: how logits become probabilities, classes and flags; None for softmax, its largest value, and no flags.
         precision: what the run computed with.
         device: where the network is.
@@ -281,6 +293,8 @@ def load(run: str | Path, device: torch.device | str = "cpu") -> Classifier:
     about = describe(Path(run))
     model = about.model()
     load_saved(Path(run) / "model.safetensors", model, about.classes)
+    if about.adjustment is not None:
+        model = Adjusted(model, about.adjustment)
     where = torch.device(device)
     model.eval().requires_grad_(False).to(device=where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Classifier(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,9 @@ from underdog.data.images import ImageSet
 from underdog.decision.answers import Answers
 from underdog.decision.figures import decision_report
 from underdog.run.files import write_atomic, write_tensors
-from underdog.run.spec import RunSpec
 from underdog.train import Evaluation, History, Training
 
-__all__ = ["answers_of", "load_errors", "save_decision", "taught"]
-
-#: Methods whose loss makes the logits speak as if all classes were equally frequent, whatever is shown.
-BALANCING_LOSSES = ("class-weighted", "balanced-softmax")
-
-
-def taught(method: str, shown: Sequence[int]) -> tuple[float, ...]:
-    """(K,) class frequencies that a method's logits are for: those it shows, unless its loss balances them.
-
-    >>> taught("baseline", (30, 10)), taught("balanced-softmax", (30, 10))
-    ((30.0, 10.0), (1.0, 1.0))
-    """
-    return (1.0,) * len(shown) if method in BALANCING_LOSSES else tuple(map(float, shown))
+__all__ = ["answers_of", "load_errors", "save_decision"]
 
 
 def answers_of(images: ImageSet, evaluation: Evaluation) -> Answers:
@@ -41,9 +27,7 @@ def answers_of(images: ImageSet, evaluation: Evaluation) -> Answers:
     )
 
 
-def save_decision(
-    folder: Path, spec: RunSpec, training: Training, history: History, target_precision: float
-) -> dict[str, Any] | None:
+def save_decision(folder: Path, training: Training, history: History, target_precision: float) -> dict[str, Any] | None:
     """The figures of the best epoch, and ``errors.safetensors`` with the pictures of its worst errors.
 
     None, and no file, where there is no test part.
@@ -54,7 +38,7 @@ def save_decision(
     report = decision_report(
         answers_of(training.split.val, history.val),
         answers_of(test, history.test),
-        taught(spec.method, training.epoch.shown),
+        training.prior,
         [classes[k] for k in sorted(training.first.minority)],
         target_precision,
     )

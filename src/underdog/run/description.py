@@ -12,6 +12,8 @@ from torch import nn
 from underdog.data.reading import Reading
 from underdog.decision.rule import DecisionRule
 from underdog.errors import InputError, nearest
+from underdog.methods.build import build
+from underdog.methods.method import Adjustment
 from underdog.run.files import read_json
 from underdog.run.network import untrained
 from underdog.run.spec import NetworkFiles, RunSpec
@@ -33,6 +35,7 @@ class Description:
         reading: the size that images are brought to, and how.
         channels: 1 or 3.
         rule: from logits to decisions, or None.
+        adjustment: what the method does to the network's logits, or None.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Description:
     reading: Reading
     channels: int
     rule: DecisionRule | None
+    adjustment: Adjustment | None
 
     def model(self) -> nn.Module:
         """The run's model, to put its weights into."""
@@ -96,8 +100,7 @@ def _checked(result: Mapping[str, Any], folder: Path) -> Description:
     if len(classes) < 2 or not set(rare) <= set(classes):
         raise InputError("classes must be at least two, the rare ones among them")
     channels, *size = _whole("image_shape", result["image_shape"], 3)
-    # Runs from before the manner of resizing was recorded knew only one.
-    manner = result.get("reading", {"size": size, "channels": channels, "resize": "crop"})
+    manner = result["reading"]
     if _whole("size", manner["size"], 2) != size or manner["channels"] != channels or channels not in (1, 3):
         raise InputError("reading must have the size of image_shape, and 1 or 3 channels")
     decision = result.get("decision")  # which runs without a test part lack
@@ -105,8 +108,27 @@ def _checked(result: Mapping[str, Any], folder: Path) -> Description:
     if rule and rule.classes != classes:
         raise InputError("the decision rule is for other classes")
     return Description(
-        spec.id, spec, classes, rare, Reading(size=(size[0], size[1]), resize=manner["resize"]), channels, rule
+        name=spec.id,
+        spec=spec,
+        classes=classes,
+        rare=rare,
+        reading=Reading(size=(size[0], size[1]), resize=manner["resize"]),
+        channels=channels,
+        rule=rule,
+        adjustment=_adjustment(spec, result, classes),
     )
+
+
+def _adjustment(spec: RunSpec, result: Mapping[str, Any], classes: tuple[str, ...]) -> Adjustment | None:
+    """What the run's method does to logits; a method of somebody's own is imported for it only where there is something."""
+    if not isinstance(result["adjusted"], bool):
+        raise InputError("adjusted must be true or false")
+    if not result["adjusted"]:
+        return None
+    counts = result["counts"]["train"]
+    if not all(type(counts[c]) is int and counts[c] >= 0 for c in classes):
+        raise InputError("counts must be whole numbers of at least 0")
+    return build(spec.expression).adjustment(tuple(counts[c] for c in classes))
 
 
 def _names(field: str, value: Any) -> tuple[str, ...]:

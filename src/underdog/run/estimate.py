@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -12,12 +13,16 @@ import torch
 from underdog.data.images import ImageSet
 from underdog.data.sources import Source
 from underdog.data.split import Split
-from underdog.names import OVERSAMPLING
-from underdog.run.compare import image_seconds
-from underdog.run.execute import Watcher, split_of, start
+from underdog.epoch import Epoch
+from underdog.methods.method import expected_examples
+from underdog.run.execute import Watcher, method_of, split_of, start
 from underdog.run.spec import RunSpec
+from underdog.train import Training
 
-__all__ = ["Estimate", "outline"]
+__all__ = ["Estimate", "image_seconds", "outline"]
+
+#: Updates that are timed, after one that is not.
+PROBES = 3
 
 #: Evaluating an image costs a third of training on it.
 EVALUATION = 1 / 3
@@ -64,7 +69,7 @@ class Estimate:
         Raises:
             InputError: the data cannot be divided or cut so.
         """
-        about = replace(spec.variant(), data_seed=spec.data_seed)
+        about = replace(spec.variant(), data_seed=spec.data_seed, fold=spec.fold)
         if about not in self._splits:
             if spec.data not in self._outlines:
                 self._outlines[spec.data] = outline(self.sources[spec.data])
@@ -74,14 +79,11 @@ class Estimate:
     def images(self, spec: RunSpec) -> float:
         """Images that the run trains on, all epochs together, and a third of those that it evaluates."""
         split = self.split(spec)
-        counts = split.train.counts
-        shown = sum(counts)
-        if spec.method in OVERSAMPLING or spec.budget == "updates":
-            shown = len(counts) * max(counts)
-        elif spec.method == "rus":
-            shown = len(counts) * min(counts)
         tested = 0 if spec.tuning or split.test is None else 2 * len(split.test)
-        return spec.epochs * (shown + EVALUATION * len(split.val)) + EVALUATION * tested
+        # eps and its like, where they are still to be chosen, make no difference.
+        method = method_of(replace(spec, method=str(spec.expression.with_first_values())))
+        shown = expected_examples(method, Epoch.of(split.train), spec.epochs)
+        return shown + EVALUATION * (spec.epochs * len(split.val) + tested)
 
     def learn(self, spec: RunSpec, result: Mapping[str, Any]) -> None:
         """Take a finished run into account."""
@@ -93,7 +95,7 @@ class Estimate:
         if known := self._paces.get(pace):
             return self.images(spec) * median(known)
         if pace not in self._probes:
-            plain = replace(spec, method="baseline", eps=None, tau=None, tuning=True)
+            plain = replace(spec, method="baseline", tuning=True)
             training = start(plain, self.sources[spec.data], self.device, Watcher())
             self._probes[pace] = image_seconds(training)
         return self.images(spec) * self._probes[pace]
@@ -101,3 +103,17 @@ class Estimate:
 
 def _pace(spec: RunSpec) -> tuple[object, ...]:
     return tuple(getattr(spec, name) for name in _PACE)
+
+
+def image_seconds(training: Training) -> float:
+    """Seconds that it takes to train on an image, by a few updates."""
+    learner, batch = training.learner, training.hyper.batch
+    rows = training.first.index[:batch]
+    x, y = training.first.show(rows), torch.from_numpy(training.first.labels[rows]).to(learner.device)
+    learner.step(x, y)
+    learner.flush(check=False)  # which waits for the device
+    begin = time.perf_counter()
+    for _ in range(PROBES):
+        learner.step(x, y)
+    learner.flush(check=False)
+    return (time.perf_counter() - begin) / (PROBES * len(rows))

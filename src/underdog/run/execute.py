@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,9 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 
 from underdog.augment import Augment
 from underdog.data.prepare import prepare
@@ -23,7 +27,8 @@ from underdog.data.split import Split
 from underdog.decision.rule import check_target
 from underdog.errors import InputError
 from underdog.hyper import Hyperparameters
-from underdog.method import Method, named_method
+from underdog.methods.build import build
+from underdog.methods.method import Method
 from underdog.names import TARGET_PRECISION
 from underdog.optimizer import named_optimizer, named_scheduler
 from underdog.ranks import ALONE, Ranks
@@ -35,7 +40,10 @@ from underdog.run.spec import RunSpec
 from underdog.run.state import STATE, Synthetic, environment, resume, save_epochs, save_state
 from underdog.train import EpochRecord, Evaluation, History, Training
 
-__all__ = ["Watcher", "execute", "finished", "split_of", "whole_result"]
+__all__ = ["Watcher", "execute", "finish", "finished", "split_of", "whole_result"]
+
+#: How the names of files begin in which resamplers keep what is too dear to be made twice.
+KEPT = "kept-"
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,14 @@ class Watcher:
         images: called with the number of images after an update.
         epoch: called after an epoch.
         message: called with a sentence.
+        preparing: called with the share of a resampler's long work that is done.
     """
 
     begin: Callable[[int, int], object] = lambda total, done: None
     images: Callable[[int], object] = lambda images: None
     epoch: Callable[[EpochRecord], object] = lambda record: None
     message: Callable[[str], object] = lambda text: None
+    preparing: Callable[[float], object] = lambda share: None
 
 
 def split_of(spec: RunSpec, source: Source) -> Split:
@@ -61,32 +71,50 @@ def split_of(spec: RunSpec, source: Source) -> Split:
     return replace(split, test=None) if spec.tuning else split
 
 
-def start(spec: RunSpec, source: Source, device: str, watcher: Watcher, ranks: Ranks = ALONE) -> Training:
-    """Everything that can be wrong with a run's settings, data or network shows here, before anything is written."""
+def start(
+    spec: RunSpec, source: Source, device: str, watcher: Watcher, ranks: Ranks = ALONE, folder: Path | None = None
+) -> Training:
+    """Everything that can be wrong with a run's settings, data or network shows here, before anything is written but what a
+    resampler keeps in the run's folder, where there is one."""
     split = split_of(spec, source)
     method = method_of(spec)
     model, notes = build_model(spec, split.train)
     training = Training(
-        model, method, split, hyperparameters(spec), spec.seed, device, spec.precision, watcher.images, ranks
-    )
+        model, method, split, hyperparameters(spec), spec.seed, device, spec.precision, watcher.images, ranks,
+        kept=partial(_kept, folder), preparing=watcher.preparing,
+    )  # fmt: skip
     training.notes = notes
     return training
 
 
+def _kept(folder: Path | None, name: str, make: Callable[[], Tensor]) -> Tensor:
+    """What lies in a run's folder until it is finished, made where it is not there."""
+    if folder is None:
+        return make()
+    path = folder / f"{KEPT}{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.safetensors"
+    if path.exists():
+        try:
+            return load_file(path)["kept"]
+        except (SafetensorError, OSError, KeyError):
+            path.unlink()  # damaged, and can be made again
+    made = make()
+    write_atomic(path, lambda temporary: write_tensors(temporary, {"kept": made.cpu().contiguous()}, {}))
+    return made
+
+
 def method_of(spec: RunSpec) -> Method:
     """The method of a run, as it was set."""
-    return named_method(spec.method, spec.eps, spec.tau, spec.budget, spec.k, spec.ratio, spec.power)
+    return build(spec.expression, spec.budget)
 
 
 def hyperparameters(spec: RunSpec) -> Hyperparameters:
     """How long and how fast a run trains."""
-    times = spec.lr_factor or 1
     return Hyperparameters(
         epochs=spec.epochs,
-        lr=times * spec.lr,
+        lr=spec.lr,
         batch=spec.batch,
         optimizer=named_optimizer(spec.optimizer, spec.weight_decay),
-        lr_backbone=spec.lr_backbone and times * spec.lr_backbone,
+        lr_backbone=spec.lr_backbone,
         scheduler=named_scheduler(spec.scheduler, spec.warmup),
         early_stopping=spec.early_stopping,
         augment=Augment(spec.augment),
@@ -167,7 +195,7 @@ def execute(
         _tidy(folder)
         return result
     begin = time.perf_counter()
-    training = start(spec, source, device, watcher, ranks)
+    training = start(spec, source, device, watcher, ranks, folder)
     prepared = time.perf_counter() - begin - training.start_seconds
     with _locked(folder):
         if result := ranks.told(finished(folder, spec)):  # by another process, while this one waited or prepared
@@ -177,26 +205,38 @@ def execute(
         write_json(folder / "spec.json", spec.to_json())
         if spec.files.folder is not None:  # without which nobody could build the network again
             write_atomic(folder / "config.json", partial(shutil.copyfile, spec.files.folder / "config.json"))
-        made = Synthetic.of(training.epoch.synthetic)
+        made = Synthetic.of(training.epoch)
         resume(training, folder, made, watcher.message)
         ranks.gathered(None)  # when all have read the state, it may change
-        watcher.begin(len(training.epoch) * spec.epochs, sum(r.images for r in training.records))
+        watcher.begin(training.expected_examples, sum(r.images for r in training.records))
         while not training.finished:
             watcher.epoch(training.advance())
             save_state(training, folder, made)
-        begin = time.perf_counter()
-        history = training.finish()
-        tested = time.perf_counter() - begin
-        result = _result(spec, source, training, history)
-        result["seconds"] = _seconds(training, data_seconds + prepared, tested)
-        write_atomic(folder / "model.safetensors", lambda path: _save_model(path, training, source))
-        write_atomic(folder / "predictions.csv", lambda path: _save_predictions(path, training.split, history))
-        save_gallery(folder, training, method_of(spec))
-        result["decision"] = save_decision(folder, spec, training, history, target_precision)
-        save_epochs(training, folder)  # again, since the run may have been killed between its state and this
-        write_json(folder / "result.json", result)
+        result = finish(folder, spec, source, training, target_precision, data_seconds + prepared)[0]
         _tidy(folder)
     return ranks.told(result)
+
+
+def finish(
+    folder: Path, spec: RunSpec, source: Source, training: Training, target_precision: float, seconds: float
+) -> tuple[dict[str, Any], History]:
+    """Evaluate a training that is done, and write what its run leaves behind, ``result.json`` last.
+
+    Args:
+        seconds: it took to read and divide the data.
+    """
+    begin = time.perf_counter()
+    history = training.finish()
+    tested = time.perf_counter() - begin
+    result = _result(spec, source, training, history)
+    result["seconds"] = _seconds(training, seconds, tested)
+    write_atomic(folder / "model.safetensors", lambda path: _save_model(path, training, source))
+    write_atomic(folder / "predictions.csv", lambda path: _save_predictions(path, training.split, history))
+    save_gallery(folder, training)
+    result["decision"] = save_decision(folder, training, history, target_precision)
+    save_epochs(training, folder)  # again, since the run may have been killed between its state and this
+    write_json(folder / "result.json", result)
+    return result, history
 
 
 def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: Ranks) -> dict[str, Any]:
@@ -207,7 +247,7 @@ def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: 
     training = start(spec, source, device, Watcher(), ranks)
     if result := ranks.told(nothing):
         return result
-    resume(training, folder, Synthetic.of(training.epoch.synthetic), Watcher().message)
+    resume(training, folder, Synthetic.of(training.epoch), Watcher().message)
     ranks.gathered(None)
     while not training.finished:
         training.advance()
@@ -217,8 +257,8 @@ def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: 
 
 def _tidy(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
-    for name in (STATE, ".lock"):
-        (folder / name).unlink(missing_ok=True)
+    for path in (folder / STATE, folder / ".lock", *folder.glob(f"{KEPT}*")):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -231,7 +271,7 @@ def _locked(folder: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise InputError(f"{folder} is in use by another process") from error
-    except OSError:
+    except (OSError, InputError):  # such as of a resampler of somebody's own that breaks a rule in its first epoch
         if new and not (folder / STATE).exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -268,14 +308,29 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
         "best_epoch": history.best_epoch,
         "updates": sum(r.updates for r in records),
         "images_seen": sum(r.images for r in records),
+        "prior": list(training.prior),
+        "adjusted": training.adjustment is not None,
         "altered_images": sum(r.altered_images for r in records),
         "altered_rows": sum(r.altered_rows for r in records if r.refreshed),
         "zero_gradients": sum(r.zero_gradients for r in records if r.refreshed),
         "epochs": len(records),
         "stopped_early": training.stopped_early,
-        "notes": [*source.notes, *split.notes, *history.notes, *_stopped(training)],
+        "notes": [*source.notes, *split.notes, *history.notes, *_twice(training), *_stopped(training)],
         "environment": environment(training),
     }
+
+
+def _twice(training: Training) -> list[str]:
+    """What to know where the largest class ends up as if it were rarer than the smallest: two parts correct for counts."""
+    counts, prior = training.first.counts, training.prior
+    held = [k for k, n in enumerate(counts) if n]
+    most, least = max(held, key=lambda k: counts[k]), min(held, key=lambda k: counts[k])
+    if counts[most] == counts[least] or prior[most] > 0.99 * prior[least]:
+        return []
+    return [
+        f"{training.split.train.classes[least]!r} is corrected for more than once: what is shown and the loss, or what is done to "
+        "logits, each make up for its few images"
+    ]
 
 
 def _stopped(training: Training) -> list[str]:

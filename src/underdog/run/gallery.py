@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from underdog.attack.base import SignAttack
+from underdog.altered import AlteredSigns, unpack_signs
 from underdog.data.images import to_unit
-from underdog.epoch import AlteredSigns, pack_signs
-from underdog.method import Method
-from underdog.resample.base import Chain, Every, From, Resampler
+from underdog.methods.method import Method
+from underdog.resample.amount import amounts
+from underdog.resample.base import Moment, leaves
 from underdog.resample.perturb import Perturb
 from underdog.run.files import write_atomic, write_tensors
 from underdog.train import Training
@@ -25,32 +25,34 @@ __all__ = ["load_gallery", "save_gallery"]
 SHOWN = 8
 
 
-def perturbs(resampler: Resampler) -> list[Perturb]:
-    """Every ``Perturb`` inside a composition."""
-    if isinstance(resampler, Chain):
-        return [p for part in resampler.resamplers for p in perturbs(part)]
-    if isinstance(resampler, Every | From):
-        return perturbs(resampler.resampler)
-    return [resampler] if isinstance(resampler, Perturb) else []
+def perturbs(method: Method) -> list[Perturb]:
+    """Every ``Perturb`` of a method, that of its last stage first."""
+    return [leaf for stage in reversed(method.stages) for leaf in leaves(stage.resampler) if isinstance(leaf, Perturb)]
 
 
-def save_gallery(folder: Path, training: Training, method: Method) -> None:
+def save_gallery(folder: Path, training: Training) -> None:
     """Alter a few rare training images as the method does, under the best network, and keep what it says of each.
 
     Writes ``gallery.safetensors``: ``original`` (n, C, H, W) uint8, ``signs`` (n, C, H, W) int8, ``altered``
     (n, C, H, W) float32, ``before`` and ``after`` (n, K) probabilities, ``labels`` (n,). Nothing is
     written for a method that alters nothing.
     """
-    found = perturbs(method.resampler)
-    if not found or not isinstance(found[0].attack, SignAttack):
+    if not (found := perturbs(training.method)):
         return
+    rare = sorted(training.first.minority if found[0].minority is None else found[0].minority)
     attack, rng, epoch, learner = found[0].attack, training.rng("gallery"), training.first, training.learner
-    rare = sorted(epoch.minority)
     per_class = [rng.permutation(np.flatnonzero(epoch.labels == k))[: -(-SHOWN // len(rare))] for k in rare]
     rows = np.sort(np.concatenate(per_class)[:SHOWN])
+    now = Moment(training.hyper.epochs - 1, training.hyper.epochs, training.rng, learner)
+    eps = amounts("eps", found[0].eps, epoch, rows, now)
     x, y = to_unit(epoch.pixels(rows)), torch.from_numpy(epoch.labels[rows]).to(learner.device)
-    signs = attack.signs(learner, x, y, rng)
-    altered = AlteredSigns(pack_signs(signs.flatten(1)), attack.eps, found[0].clip).show(x, torch.arange(len(rows)))
+    made = attack(learner, x, y, torch.from_numpy(eps).to(x.device), rng)
+    altered = made.show(x, torch.arange(len(rows), device=x.device))
+    signs = (
+        unpack_signs(made.packed, x[0].numel()).view(x.shape)
+        if isinstance(made, AlteredSigns)
+        else (altered - x).sign()
+    )
     tensors = {
         "original": epoch.pixels(rows),
         "signs": signs.to(torch.int8),
@@ -59,7 +61,7 @@ def save_gallery(folder: Path, training: Training, method: Method) -> None:
         "after": learner.logits(altered).softmax(1),
         "labels": y,
     }
-    meta = {"plain": json.dumps({"classes": epoch.classes, "eps": attack.eps, "attack": type(attack).__name__})}
+    meta = {"plain": json.dumps({"classes": epoch.classes, "eps": float(eps.max()), "attack": type(attack).__name__})}
     own = {k: v.cpu().contiguous() for k, v in tensors.items()}
     write_atomic(folder / "gallery.safetensors", lambda path: write_tensors(path, own, meta))
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from underdog.data.reading import Reading
 from underdog.errors import InputError, unknown
-from underdog.names import ALTERING
+from underdog.methods.build import build
+from underdog.methods.expression import Expression
 from underdog.run.search import Search, Trials, eps_search
 from underdog.run.space import first_values
 from underdog.run.spec import RunSpec
@@ -28,11 +30,11 @@ __all__ = [
     "only",
 ]
 
+#: What a run's settings are called; other names are parameters of methods.
+SPEC = {f.name for f in fields(RunSpec) if f.name != "method"}
 #: In the place of eps: what validation chooses for this method, and, before a method's name, what it chooses for that one.
 CHOSEN = "chosen"
 CHOSEN_FOR = "chosen-for-"
-#: Settings of noise and aos alone.
-ALTERATION = ("eps", "tau")
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ class DataBlock:
 
 @dataclass(frozen=True)
 class MethodBlock:
-    """A method of a grid, with its own settings."""
+    """A method of a grid, with its own settings and parameters."""
 
-    name: str
+    method: Expression
     settings: Settings = field(default_factory=dict)
     line: int = 0
 
@@ -91,7 +93,7 @@ class Grid:
     Attributes:
         name: what it is called.
         datasets, methods: each with each; a method's settings come before a data set's, and those before the grid's.
-        settings: of all runs, named as in ``RunSpec``.
+        settings: of all runs, named as in ``RunSpec``, and parameters of those methods that have them.
         seeds: replicates, of the seeds 0, 1, ...
         data_seed: of the data, each with each run's seed; None where the data's seed follows the run's.
         trials: by which each method's parameters are chosen; None where they are given.
@@ -151,10 +153,11 @@ def entries(grid: Grid, fingerprints: Mapping[str, str]) -> list[Entry]:
     Raises:
         InputError: settings that contradict each other; the message has the line.
 
-    >>> methods = MethodBlock("ros"), MethodBlock("aos", {"eps": Value((0.1,)), "tau": Value((0.5,))})
+    >>> from underdog.methods.expression import parse
+    >>> methods = MethodBlock(parse("ros")), MethodBlock(parse("aos"), {"eps": Value((0.1,)), "tau": Value((0.4,))})
     >>> grid = Grid("toy", (DataBlock("digits"),), methods, {"lr": Value((0.1, 0.01))}, seeds=1)
-    >>> [(e.spec.method, e.spec.lr, e.spec.tau) for e in entries(grid, {"digits": "some data"})]
-    [('ros', 0.1, None), ('ros', 0.01, None), ('aos', 0.1, 0.5), ('aos', 0.01, 0.5)]
+    >>> [(e.spec.method, e.spec.lr) for e in entries(grid, {"digits": "some data"})]
+    [('ros', 0.1), ('ros', 0.01), ('aos(eps=0.1,tau=0.4)', 0.1), ('aos(eps=0.1,tau=0.4)', 0.01)]
     """
     found = (
         entry
@@ -174,15 +177,16 @@ def _entries(grid: Grid, data: DataBlock, method: MethodBlock, mu: float | None,
     seeds = {"seed": start.seed, "data_seed": start.data_seed}
     for settings in _product(grid, data, method, mu):
         if grid.trials is not None:
-            spec = _spec(grid, data, method, {"data": start.data} | seeds | settings | first_values(method.name))
-            yield Entry(data.name, spec, Trials(study_of(spec, grid.trials, settings.get("budget"))))
+            spec = _spec(grid, data, method, {"data": start.data} | seeds | settings)
+            first = spec.with_values(first_values(method.method))
+            yield Entry(data.name, first, Trials(study_of(spec, grid.trials, settings.get("budget"))))
             continue
-        chooser = chosen_for(settings.get("eps"), method.name)
+        chooser = chosen_for(settings.get("eps"), str(method.method))
         spec = _spec(grid, data, method, {"data": start.data} | seeds | settings | ({"eps": None} if chooser else {}))
-        if chooser in (None, method.name):
+        if chooser in (None, str(method.method)):
             yield Entry(data.name, spec, eps_search(spec) if chooser else None)
             continue
-        other = next(m for m in grid.methods if m.name == chooser)
+        other = next(m for m in grid.methods if str(m.method) == chooser)
         for theirs in _product(grid, data, other, mu):
             searched = _spec(grid, data, other, {"data": start.data} | seeds | theirs | {"eps": None})
             yield Entry(data.name, spec, eps_search(searched))
@@ -202,25 +206,30 @@ def _product(grid: Grid, data: DataBlock, method: MethodBlock, mu: float | None)
 
 def own_settings(grid: Grid, data: DataBlock, method: MethodBlock) -> dict[str, Value]:
     """What a method's runs on a data set are set to, the most particular first; what others need is left out."""
-    values = {**grid.settings, **data.settings, **method.settings}
-    if method.name in ALTERING and grid.trials is None:
-        for name in ALTERATION:
-            if name not in values:
-                also = f", or '{CHOSEN}'" if name == "eps" else ""
-                raise grid.error(method.line, f"{method.name} on {data.name} needs {name}: a number in [0, 1]{also}")
-        return values
-    return {name: value for name, value in values.items() if name not in ALTERATION}
+    own, given = method.method, method.method.values
+    wider = {**grid.settings, **data.settings}
+    values = {name: value for name, value in wider.items() if name in SPEC or (own.has(name) and name not in given)}
+    values |= method.settings
+    if grid.trials is None and (missing := [name for name in own.missing if name not in values]):
+        also = f", or '{CHOSEN}'" if "eps" in missing else ""
+        raise grid.error(method.line, f"{own.name} on {data.name} needs {' and '.join(missing)}: a number{also}")
+    return values
 
 
 def _spec(grid: Grid, data: DataBlock, method: MethodBlock, settings: Mapping[str, Any]) -> RunSpec:
     """The run, or an error that names the line of the setting that is wrong, or of the method's block."""
     try:
-        return RunSpec(method=method.name, **settings)
+        parameters = {name: value for name, value in settings.items() if name not in SPEC}
+        plain = {name: value for name, value in settings.items() if name in SPEC}
+        expression = method.method.set(parameters)
+        if not (tried := expression.with_first_values()).missing:
+            build(tried)
+        return RunSpec(method=str(expression), **plain)
     except InputError as error:
         values = own_settings(grid, data, method)
-        named = next((w for w in str(error).replace("-", "_").split() if w in values), None)
+        named = next((w for w in re.split(r"\W+", str(error).replace("-", "_")) if w in values), None)
         line = values[named].line if named else method.line
-        raise grid.error(line, f"{data.name}, {method.name}: {error}") from error
+        raise grid.error(line, f"{data.name}, {method.method.name}: {error}") from error
 
 
 #: What runs are chosen by.
@@ -248,6 +257,8 @@ def only(found: Sequence[Entry], wanted: Mapping[str, Sequence[str]]) -> list[En
 
 
 def _of(entry: Entry, key: str) -> object:
+    if key == "method":
+        return entry.spec.expression.name
     return entry.dataset if key == "dataset" else getattr(entry.spec, key)
 
 

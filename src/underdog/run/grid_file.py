@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ import yaml
 
 from underdog.data.reading import Reading
 from underdog.errors import InputError, nearest, unknown
-from underdog.names import ALTERING, METHODS, PARAMETERS
+from underdog.methods.build import canonical
+from underdog.methods.expression import parse
+from underdog.methods.parameters import number_of
+from underdog.methods.table import METHODS
 from underdog.run.grid import (
-    ALTERATION,
     CHOSEN,
     CHOSEN_FOR,
     DataBlock,
@@ -91,6 +92,12 @@ def parse_grid(text: str, name: str, file: str) -> Grid:
     return grid
 
 
+def _parameters(methods: tuple[MethodBlock, ...]) -> tuple[str, ...]:
+    """The parameters that any method has: those of the table, which may only lack their method, and of the grid's own."""
+    expressions = [*map(parse, METHODS), *(m.method for m in methods)]
+    return tuple(dict.fromkeys(key for expression in expressions for key, _, _ in expression.declared()))
+
+
 @dataclass(frozen=True)
 class _Reader:
     """From the nodes of a file to a grid."""
@@ -101,15 +108,18 @@ class _Reader:
         return InputError(f"{self.file}:{node.start_mark.line + 1}: {text}")
 
     def grid(self, node: yaml.Node, name: str) -> Grid:
-        top = self.mapping(node, "a grid", (*_TOP, *SETTINGS))
+        top = self.mapping(node, "a grid", None)
         for key in ("datasets", "methods"):
             if key not in top:
+                self.mapping(node, "a grid", (*_TOP, *SETTINGS, *_parameters(())))  # which knows a misspelt one
                 raise self.error(node, f"a grid needs {key}")
+        methods = self.methods(top["methods"])
+        top = self.mapping(node, "a grid", (*_TOP, *SETTINGS, *_parameters(methods)))
         settings = self.settings({k: v for k, v in top.items() if k not in _TOP})
         found = Grid(
             name,
-            self.datasets(top["datasets"]),
-            self.methods(top["methods"]),
+            self.datasets(top["datasets"], methods),
+            methods,
             settings,
             about=self.text(top["about"], "about") if "about" in top else "",
             deviations=self.texts(top["deviations"], "deviations") if "deviations" in top else (),
@@ -125,17 +135,16 @@ class _Reader:
         """What no block can know of the others."""
         if grid.trials is not None:
             self.check_trials(grid, top["trials"])
-        methods = [m.name for m in grid.methods]
+        altering = [str(m.method) for m in grid.methods if m.method.has("eps")]
         levels = [grid.settings, *(d.settings for d in grid.datasets)]
         for level in levels:
-            for name in ALTERATION:
-                if name in level and not set(methods) & set(ALTERING):
-                    line = level[name].line
-                    raise grid.error(line, f"{name} belongs to {' and '.join(ALTERING)}, and neither is among methods")
+            for name in (name for name in level if name not in SETTINGS):
+                if not any(m.method.has(name) for m in grid.methods):
+                    raise grid.error(level[name].line, f"none of the methods has the parameter {name}")
         for level in [*levels, *(m.settings for m in grid.methods)]:
             for eps in [e for e in level["eps"].every if isinstance(e, str)] if "eps" in level else []:
                 other = eps.removeprefix(CHOSEN_FOR)
-                if eps != CHOSEN and (other not in methods or other not in ALTERING):
+                if eps != CHOSEN and other not in altering:
                     raise grid.error(level["eps"].line, f"eps {eps!r} needs {other!r}, which is not among methods")
         for data in grid.datasets:
             self.check_mu(grid, data)
@@ -143,11 +152,11 @@ class _Reader:
 
     def check_trials(self, grid: Grid, node: yaml.Node) -> None:
         try:
-            check_trials(grid.trials or 0)
+            check_trials(grid.trials or 0, [m.method for m in grid.methods])
         except InputError as error:
             raise self.error(node, str(error)) from error
         for level in (grid.settings, *(d.settings for d in grid.datasets), *(m.settings for m in grid.methods)):
-            for name in sorted({p for own in PARAMETERS.values() for p in own} & set(level)):
+            for name in sorted(set(level) - set(SETTINGS)):
                 raise grid.error(level[name].line, f"{name} is chosen by trials here, and cannot be given")
 
     def check_mu(self, grid: Grid, data: DataBlock) -> None:
@@ -160,42 +169,43 @@ class _Reader:
 
     def check_eps(self, grid: Grid, data: DataBlock) -> None:
         """What is chosen for a method is known only where that method itself has what is chosen."""
-        levels = {m.name: {**grid.settings, **data.settings, **m.settings} for m in grid.methods}
-        mu = levels[grid.methods[0].name].get("mu", Value((None,))).choices
+        altering = [m for m in grid.methods if m.method.has("eps") and "eps" not in m.method.values]
+        levels = {str(m.method): {**grid.settings, **data.settings, **m.settings} for m in altering}
+        mu = {**grid.settings, **data.settings}.get("mu", Value((None,))).choices
         eps = {(m, at): level["eps"].at(at) for m, level in levels.items() if "eps" in level for at in mu}
         for (method, at), some in eps.items():
             for one in some:
-                other = chosen_for(one, method) if method in ALTERING else None
+                other = chosen_for(one, method)
                 if other and not any(chosen_for(theirs, other) == other for theirs in eps.get((other, at), (CHOSEN,))):
                     raise grid.error(
                         levels[method]["eps"].line,
                         f"eps {one!r} is what validation chooses for {other}, whose eps is given on {data.name}",
                     )
 
-    def datasets(self, node: yaml.Node) -> tuple[DataBlock, ...]:
+    def datasets(self, node: yaml.Node, methods: tuple[MethodBlock, ...]) -> tuple[DataBlock, ...]:
         blocks = self.mapping(node, "datasets", None)
-        return tuple(self.dataset(name, block) for name, block in blocks.items())
+        return tuple(self.dataset(name, block, _parameters(methods)) for name, block in blocks.items())
 
-    def dataset(self, name: str, node: yaml.Node) -> DataBlock:
+    def dataset(self, name: str, node: yaml.Node, parameters: tuple[str, ...]) -> DataBlock:
         line = node.start_mark.line + 1
         if self.empty(node):
             return DataBlock(name, line=line)
-        block = self.mapping(node, f"data set {name}", ("path", *_READING, *SETTINGS))
+        block = self.mapping(node, f"data set {name}", ("path", *_READING, *SETTINGS, *parameters))
         path = self.text(block["path"], "path") if "path" in block else None
         read = {k: self.scalar(block[k], k, _READING[k]) for k in _READING if k in block}
-        settings = self.settings({k: v for k, v in block.items() if k in SETTINGS})
+        settings = self.settings({k: v for k, v in block.items() if k in SETTINGS or k in parameters})
         try:
             return DataBlock(name, settings, path, Reading(**read), line)
         except InputError as error:
             raise self.error(node, f"data set {name}: {error}") from error
 
     def methods(self, node: yaml.Node) -> tuple[MethodBlock, ...]:
-        """A list of names, each alone or with settings: ``- ros`` or ``- aos: {eps: chosen}``."""
+        """A list of methods, each alone or with settings: ``- ros`` or ``- aos: {eps: chosen}``."""
         items = node.value if isinstance(node, yaml.SequenceNode) else []
         if not items:
             raise self.error(node, "methods must be a list of at least one")
         found = [self.method(item) for item in items]
-        names = [m.name for m in found]
+        names = [str(m.method) for m in found]
         for item, name in zip(items, names, strict=True):
             if names.count(name) > 1:
                 raise self.error(
@@ -212,18 +222,22 @@ class _Reader:
             if len(block) != 1:
                 raise self.error(node, "a method is a name, or one name with settings, such as 'aos: {eps: 8/255}'")
             name, inner = next(iter(block.items()))
-            mine = self.mapping(inner, f"method {name}", [*SETTINGS])
+            mine = self.mapping(inner, f"method {name}", None)
             if "mu" in mine or "rho" in mine:
                 raise self.error(inner, "rho and mu belong to data sets: methods are compared on the same data")
             settings = dict(self.settings(mine))
-        if name not in METHODS:
-            raise self.error(node, str(unknown("method", name, METHODS)))
-        for key in ALTERATION:
-            if key in settings and name not in ALTERING:
-                raise InputError(
-                    f"{self.file}:{settings[key].line}: {key} belongs to {' and '.join(ALTERING)}, not to {name!r}"
-                )
-        return MethodBlock(name, settings, line)
+        try:
+            method = canonical(name)
+        except InputError as error:
+            raise self.error(node, str(error)) from error
+        for key in settings:
+            if key in method.values:
+                raise InputError(f"{self.file}:{settings[key].line}: {key} is given twice: {method} has it, and a key")
+            if key not in SETTINGS and not method.has(key):
+                known = [own for own, _, _ in method.declared()]
+                what = f"{method.name} has no parameter or setting {key!r}{nearest(key, [*known, *SETTINGS])}"
+                raise InputError(f"{self.file}:{settings[key].line}: {what} (parameters: {', '.join(known) or 'none'})")
+        return MethodBlock(method, settings, line)
 
     def settings(self, block: Mapping[str, yaml.Node]) -> Settings:
         return {name: self.setting(name, node) for name, node in block.items()}
@@ -240,7 +254,7 @@ class _Reader:
         return Value(self.choices(name, node), line=line)
 
     def choices(self, name: str, node: yaml.Node) -> tuple[Any, ...]:
-        kind = SETTINGS[name]
+        kind = SETTINGS.get(name, "parameter")
         if kind.startswith("tuple"):
             return (self.texts(node, name),)
         if not isinstance(node, yaml.SequenceNode):
@@ -276,6 +290,8 @@ class _Reader:
         text = self.text(node, name)
         if name == "eps" and (text == CHOSEN or text.startswith(CHOSEN_FOR)):
             return text
+        if kind == "parameter":  # of which the method knows the type
+            return text if name != "eps" else self.number(node, name, text)
         convert: dict[str, Callable[[yaml.Node, str, str], Any]] = {
             "float": self.number, "int": self.integer, "bool": self.truth, "size": self.size,
         }  # fmt: skip
@@ -283,11 +299,10 @@ class _Reader:
         return convert[kind](node, name, text) if kind in convert else text
 
     def number(self, node: yaml.Node, name: str, text: str) -> float:
-        try:
-            return float(Fraction(text))
-        except (ValueError, ZeroDivisionError, OverflowError):
-            also = f" or '{CHOSEN}'" if name == "eps" else ""
-            raise self.error(node, f"{name}: {text!r} is not a number such as 0.5, 1e-4 or 8/255{also}") from None
+        if (number := number_of(text)) is not None:
+            return number
+        also = f" or '{CHOSEN}'" if name == "eps" else ""
+        raise self.error(node, f"{name}: {text!r} is not a number such as 0.5, 1e-4 or 8/255{also}")
 
     def integer(self, node: yaml.Node, name: str, text: str) -> int:
         try:

@@ -19,9 +19,11 @@ from underdog.model.pretrained import load_pretrained, normalization, weights_fi
 from underdog.rng import RandomStreams
 from underdog.run.spec import NetworkFiles, RunSpec
 
-__all__ = ["build_model", "network", "network_settings", "untrained"]
+__all__ = ["SCRIPT", "build_model", "network", "network_settings", "untrained"]
 
 HF = "hf:"
+#: How the name of a network begins that a script gave to ``fit``.
+SCRIPT = "fit:"
 
 
 def network_settings(
@@ -59,6 +61,11 @@ def known_as(folder: Path) -> str:
 
 def _located(spec: RunSpec) -> str:
     """The name of the spec's network for ``model_factory``."""
+    if spec.model.startswith(SCRIPT):
+        raise InputError(
+            f"the network of this run, a {spec.model.removeprefix(SCRIPT)}, is the own one of the script that called underdog.fit: "
+            "make it there, and load model.safetensors into it"
+        )
     if not spec.model.startswith(HF):
         return spec.model
     if spec.files.folder is None or known_as(spec.files.folder) != spec.model:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from underdog.names import DEFAULTS
+from underdog.methods.expression import Expression
+from underdog.methods.parameters import Value
 from underdog.run.engine import Engine, Job, Outcome, Progress
 from underdog.run.folders import Runs
 from underdog.run.grid import Entry
 from underdog.run.search import FAILED, Search
 from underdog.run.spec import RunSpec, Setting, differing, settings_text
 
-__all__ = ["Queue", "Step", "described", "told_apart", "work_off"]
+__all__ = ["Queue", "Step", "described", "stated", "told_apart", "work_off"]
 
 #: What tells runs apart anyway.
 _SHOWN = {*Setting._fields, "data", "mu", "seed", "data_seed", "tuning"}
@@ -27,8 +28,22 @@ def told_apart(runs: Iterable[tuple[str, RunSpec]]) -> tuple[str, ...]:
     """
     alike: dict[object, list[RunSpec]] = {}
     for dataset, spec in runs:
-        alike.setdefault((dataset, spec.mu, spec.method), []).append(spec)
+        alike.setdefault((dataset, spec.mu, spec.expression.name), []).append(spec)
     return tuple(dict.fromkeys(n for some in alike.values() for n in differing(some) if n not in _SHOWN))
+
+
+def stated(expression: Expression) -> dict[str, Value]:
+    """What was set of a method, by key, and with what alters images also a tau that is as usual.
+
+    >>> stated(RunSpec("some data", "smote(k=3)").expression), stated(RunSpec("some data", "aos").expression)
+    ({'k': 3}, {'tau': 0.5})
+    """
+    return {
+        expression.key(part, name): value
+        for part in expression.parts
+        for name in dict.fromkeys((*(("eps", "tau") if part.role == "alteration" else ()), *dict(part.values)))
+        if (value := part.get(name)) is not None
+    }
 
 
 def described(dataset: str, spec: RunSpec, names: Sequence[str] = ()) -> str:
@@ -36,17 +51,19 @@ def described(dataset: str, spec: RunSpec, names: Sequence[str] = ()) -> str:
     parts = [dataset]
     if spec.mu is not None:
         parts.append(f"mu {spec.mu:g}")
-    parts.append(spec.method)
-    if spec.eps is not None:
-        parts.append(f"eps {spec.eps * 255:.4g}/255")
-    if spec.tau is not None:
-        parts.append(f"tau {spec.tau:g}")
-    parts += [f"{name} {value:.3g}" for name in DEFAULTS if (value := getattr(spec, name)) is not None]
+    parts.append(spec.expression.name)
+    parts += [f"{key} {_text(key, value)}" for key, value in stated(spec.expression).items()]
     if spec.budget == "updates":
         parts.append("equal updates")
     parts += [text] if (text := settings_text(spec, names)) else []
     parts.append("search" if spec.tuning else f"seed {spec.replicate}")
     return " ".join(parts)
+
+
+def _text(key: str, value: Value) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value * 255:.4g}/255" if key == "eps" else f"{value:.3g}"
 
 
 @dataclass(frozen=True)

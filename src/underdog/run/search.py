@@ -36,7 +36,7 @@ class EpsSearch:
     @property
     def wish(self) -> str:
         """What is searched for, in words."""
-        return f"{self.spec.method}'s best eps"
+        return f"{self.spec.expression.name}'s best eps"
 
     def run(self, number: int, scores: Scores) -> RunSpec | None:
         """The run of that number, from 0."""
@@ -44,11 +44,11 @@ class EpsSearch:
 
     def applied(self, spec: RunSpec, scores: Scores) -> RunSpec | None:
         """A run with what was chosen, or None while the search is not done, or where all of it failed."""
-        found = [(scores(run), run.eps) for run in _eps_runs(self.spec)]
-        known = [(score, eps) for score, eps in found if score is not None and eps is not None]
+        found = [(scores(run), n / 255) for run, n in zip(_eps_runs(self.spec), EPS_GRID, strict=True)]
+        known = [(score, eps) for score, eps in found if score is not None]
         if len(known) < len(found) or all(score == FAILED for score, _ in known):
             return None
-        return replace(spec, eps=best_eps(known))
+        return spec.with_values({"eps": best_eps(known)})
 
     def store(self, out: Path, scores: Scores) -> None:
         """Nothing: the runs tell all of it."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 from underdog.errors import InputError
-from underdog.names import PARAMETERS
+from underdog.methods.expression import Expression
+from underdog.methods.parameters import Axis
 from underdog.rng import RandomStreams
 
-__all__ = ["SPACE", "TUNING_SEED", "Axis", "Values", "check_trials", "first_values", "next_values", "require_optuna"]
+__all__ = ["TUNING_SEED", "Values", "check_trials", "first_values", "next_values", "require_optuna"]
 
 #: Seed and data seed of the runs that choose parameters; no reported run uses it.
 TUNING_SEED = 1_000_003
@@ -24,50 +25,24 @@ PATIENCE = 20
 Values = Mapping[str, float]
 
 
-class Axis(NamedTuple):
-    """The values that a parameter is searched over.
-
-    Attributes:
-        values: all of them, ascending.
-        first: of the first trial: the usual one, where there is one.
-        log: whether small ones lie closer together.
-    """
-
-    values: tuple[float, ...]
-    first: float
-    log: bool = False
-
-
-#: eps: from the smallest change of a byte to a quarter of its range, where pictures hardly stay recognisable; equal factors
-#: are equal steps, since each of published attacks' sizes (1, 2, 4, 8, 16 / 255) doubles the one before. The others: from
-#: next to nothing to their usual value, where that is the strongest, or to twice as much and more, where it is not.
-SPACE: dict[str, Axis] = {
-    "eps": Axis(tuple(n / 255 for n in range(1, 65)), first=16 / 255, log=True),
-    "tau": Axis((0.2, 0.4, 0.6, 0.8, 1.0), first=0.6),
-    "k": Axis(tuple(range(1, 21)), first=5, log=True),
-    "ratio": Axis(tuple(n / 20 for n in range(1, 21)), first=1.0),
-    "power": Axis(tuple(n / 10 for n in range(1, 21)), first=1.0),
-    "lr_factor": Axis(tuple(4 ** (n / 10) for n in range(-10, 11)), first=1.0),
-}
-
-
-def check_trials(trials: int) -> None:
+def check_trials(trials: int, methods: Iterable[Expression]) -> None:
     """Every method must be able to try as many different values."""
-    most = min(math.prod(len(SPACE[name].values) for name in own) for own in PARAMETERS.values())
+    most = min(math.prod(len(axis.values) for axis in method.space.values()) for method in methods)
     if not 1 <= trials <= most:
         raise InputError(f"trials must be from 1 to {most}, the values of the smallest search space, not {trials}")
 
 
-def first_values(method: str) -> dict[str, float]:
+def first_values(method: Expression) -> dict[str, float]:
     """What a search tries first: the usual values, so that it never ends below them.
 
-    >>> first_values("smote")
+    >>> from underdog.methods.expression import parse
+    >>> first_values(parse("smote"))
     {'k': 5}
     """
-    return {name: SPACE[name].first for name in PARAMETERS[method]}
+    return {name: axis.first for name, axis in method.space.items()}
 
 
-def next_values(method: str, tried: Sequence[tuple[Values, float]]) -> dict[str, float]:
+def next_values(method: Expression, tried: Sequence[tuple[Values, float]]) -> dict[str, float]:
     """What to try after some values with their scores: a function of these alone, and never one of them again.
 
     Optuna's TPE sampler suggests them, at random at first; where it only repeats itself, some of those left are drawn.
@@ -77,12 +52,13 @@ def next_values(method: str, tried: Sequence[tuple[Values, float]]) -> dict[str,
 
     *Source*: Bergstra et al. 2011, "Algorithms for hyper-parameter optimization", section 4.
 
-    >>> next_values("ros", [])
+    >>> from underdog.methods.expression import parse
+    >>> next_values(parse("ros"), [])
     {'ratio': 1.0}
     """
     if not tried:
         return first_values(method)
-    axes = {name: SPACE[name] for name in PARAMETERS[method]}
+    axes = method.space
     rng = RandomStreams(TUNING_SEED)
     before = [dict(values) for values, _ in tried]
     # Methods with the same parameters, such as aos and its control, meet the same draws.

@@ -4,53 +4,36 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from underdog.data.prepare import Division
 from underdog.errors import InputError, unknown
-from underdog.names import (
-    ALTERING,
-    AUGMENTATIONS,
-    BUDGETS,
-    DEFAULTS,
-    METHODS,
-    OPTIMIZERS,
-    OVERSAMPLING,
-    PARAMETERS,
-    PRECISIONS,
-    SCHEDULERS,
-)
-from underdog.validate import check_eps, check_positive, check_ratio, check_tau
+from underdog.methods.build import as_long_as_oversampling, build
+from underdog.methods.expression import Expression, parse
+from underdog.names import AUGMENTATIONS, BUDGETS, OPTIMIZERS, PRECISIONS, SCHEDULERS
+from underdog.validate import check_positive
 
 __all__ = ["REVISION", "NetworkFiles", "Replicate", "RunSpec", "Setting", "differing", "settings_text"]
 
 #: Counts changes of underdog that move the figures of a run. Runs of another revision are other runs.
-REVISION = 1
-
-
-#: Settings that runs of this revision may be older than: those had their defaults.
-YOUNGER = {"val_fraction", "test_fraction", "folds", "fold"} | {"optimizer", "weight_decay", "lr_backbone", "scheduler"}
-YOUNGER |= {"warmup", "early_stopping", "augment", "weights", "mean", "std", "freeze_until", "devices"}
-
-#: Settings that came later still, of which a default does not enter a run's id: older runs keep theirs.
-ABSENT = {"majority_size": None, "k": None, "ratio": None, "power": None, "lr_factor": None}
+REVISION = 2
 
 
 class Setting(NamedTuple):
-    """A method as it was set; None for what it does not have, or has as usual."""
+    """A method as it was set, and the budget: what may differ between the runs that a comparison pairs."""
 
     method: str
-    eps: float | None
-    tau: float | None
     budget: str
-    k: int | None = None
-    ratio: float | None = None
-    power: float | None = None
-    lr_factor: float | None = None
+
+    @property
+    def expression(self) -> Expression:
+        return parse(self.method)
 
 
 class Replicate(NamedTuple):
@@ -83,13 +66,10 @@ class RunSpec:
 
     Attributes:
         data: fingerprint of the source's images, labels and class names.
-        method: name in the table of methods.
+        method: the method's expression in its one form, see ``Expression``; parameters may still be missing while they are to
+            be chosen.
         seed: of initialisation, shuffling and resampling.
         data_seed: of the validation part and the imbalance.
-        eps, tau: of noise and aos; None for the others.
-        k, ratio, power: of smote, of rus and ros, and of class-weighted and balanced-softmax, see ``named_method``; None for
-            the usual value, and for the others.
-        lr_factor: what a baseline's learning rates are multiplied with, where they were tuned.
         rho, mu, minority: the imbalance to induce; None for natural counts, or for a random choice.
         majority_size: training images of a class that is not made rare; None for the smallest class's.
         val_fraction, test_fraction, folds, fold: see ``Division``.
@@ -115,8 +95,6 @@ class RunSpec:
     method: str
     seed: int = 0
     data_seed: int = 0
-    eps: float | None = None
-    tau: float | None = None
     rho: float | None = None
     mu: float | None = None
     minority: tuple[str, ...] | None = None
@@ -146,10 +124,6 @@ class RunSpec:
     std: tuple[float, ...] | None = None
     freeze_until: str | None = None
     majority_size: int | None = None
-    k: int | None = None
-    ratio: float | None = None
-    power: float | None = None
-    lr_factor: float | None = None
     revision: int = REVISION
     files: NetworkFiles = field(default=NetworkFiles(), compare=False, repr=False)
 
@@ -174,44 +148,27 @@ class RunSpec:
         for name in ("mean", "std"):
             if (values := getattr(self, name)) is not None:
                 object.__setattr__(self, name, tuple(map(float, values)))
-        for name, usual in DEFAULTS.items():
-            if getattr(self, name) == usual:
-                object.__setattr__(self, name, None)
-        if self.method in OVERSAMPLING and self.ratio is None:
+        object.__setattr__(self, "method", str(self.expression))
+        if self.budget != "epochs" and self._as_long_as_oversampling:
             object.__setattr__(self, "budget", "epochs")
         if self.minority is not None:
             object.__setattr__(self, "minority", tuple(sorted(set(self.minority))))
 
     def _check_method(self) -> None:
-        if self.method not in METHODS:
-            raise unknown("method", self.method, METHODS)
+        parse(self.method)
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
         if self.budget not in BUDGETS:
             raise unknown("budget", self.budget, BUDGETS)
-        if self.method in ALTERING:
-            if self.eps is not None:  # None while it is still to be chosen
-                check_eps(self.eps)
-            check_tau(math.nan if self.tau is None else self.tau)
-        elif (self.eps, self.tau) != (None, None):
-            raise InputError(f"eps and tau belong to {' and '.join(ALTERING)}, not to {self.method!r}")
-        self._check_parameters()
         for name, whole in (("epochs", True), ("lr", False), ("batch", True), ("width", False), ("devices", True)):
             check_positive(name, getattr(self, name), whole)
         if self.devices > self.batch:
             raise InputError(f"devices must be at most the images of a batch, {self.batch}, not {self.devices}")
 
-    def _check_parameters(self) -> None:
-        for name in DEFAULTS:
-            if (value := getattr(self, name)) is None:
-                continue
-            if name not in PARAMETERS[self.method]:
-                owners = " and ".join(m for m, own in PARAMETERS.items() if name in own)
-                raise InputError(f"{name} belongs to {owners}, not to {self.method!r}")
-            if name == "ratio":
-                check_ratio(value)
-            else:
-                check_positive(name, value, whole=name == "k")
+    @property
+    def _as_long_as_oversampling(self) -> bool:
+        """Whether both budgets are one; of functions of somebody's own, which are not imported here, nobody knows."""
+        return not any(part.role == "own" for part in self.expression.parts) and _full_length(self.method)
 
     def _check_training(self) -> None:
         tables = (("optimizer", OPTIMIZERS), ("scheduler", SCHEDULERS))
@@ -263,9 +220,18 @@ class RunSpec:
     @property
     def id(self) -> str:
         """The run's name and folder: its method, seed and 48 bits of the hash of everything."""
-        plain = {k: v for k, v in self.to_json().items() if k not in ABSENT or v != ABSENT[k]}
-        text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
-        return f"{self.method}-s{self.seed}-{blake2b(text.encode(), digest_size=6).hexdigest()}"
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        name = re.sub(r"[^A-Za-z0-9.+_-]", "_", self.expression.name)
+        return f"{name}-s{self.seed}-{blake2b(text.encode(), digest_size=6).hexdigest()}"
+
+    @property
+    def expression(self) -> Expression:
+        """The method as a sum of parts with parameters."""
+        return parse(self.method)
+
+    def with_values(self, values: Mapping[str, Any]) -> RunSpec:
+        """The run with parameters of its method set, see ``Expression.set``."""
+        return replace(self, method=str(self.expression.set(values)))
 
     @property
     def division(self) -> Division:
@@ -275,7 +241,7 @@ class RunSpec:
     @property
     def setting(self) -> Setting:
         """The method with everything that may differ between methods on the same problem."""
-        return Setting(*(getattr(self, name) for name in Setting._fields))
+        return Setting(self.method, self.budget)
 
     @property
     def replicate(self) -> Replicate:
@@ -284,8 +250,7 @@ class RunSpec:
 
     def variant(self) -> RunSpec:
         """What all methods and seeds on the same problem have in common."""
-        free: dict[str, Any] = dict.fromkeys(Setting._fields) | {"method": "baseline", "budget": "epochs"}
-        return replace(self, **free, seed=0, data_seed=0, fold=self.folds and 0)
+        return replace(self, method="baseline", budget="epochs", seed=0, data_seed=0, fold=self.folds and 0)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``spec.json`` and ``result.json``."""
@@ -295,16 +260,26 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
-        """The spec that ``to_json`` described; settings that are younger than the run have their defaults.
+        """The spec that ``to_json`` described.
 
         Raises:
-            InputError: keys or values that are no spec's.
+            InputError: keys or values that are no spec's, or another revision's.
         """
-        known = {f.name for f in fields(cls) if f.compare}
-        if not known - YOUNGER - set(ABSENT) <= set(data) <= known:
+        if isinstance(data, Mapping) and data.get("revision", REVISION) != REVISION:
+            raise InputError(
+                f"a run of revision {data.get('revision')} of underdog's arithmetic, and this is revision {REVISION}"
+            )
+        if set(data) != {f.name for f in fields(cls) if f.compare}:
             raise InputError(f"not a run's spec: keys {', '.join(sorted(data))}")
+        if not isinstance(data["method"], str):
+            raise InputError(f"method must be a text, not {data['method']!r}")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**plain)
+
+
+@lru_cache(maxsize=1024)
+def _full_length(method: str) -> bool:
+    return as_long_as_oversampling(build(parse(method).with_first_values()))
 
 
 def differing(specs: Iterable[RunSpec]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 import underdog
+from underdog.epoch import Epoch
 from underdog.errors import TrainingError
 from underdog.run.files import write_atomic, write_tensors
 from underdog.train import Training
@@ -50,24 +51,37 @@ class Synthetic:
     """Images that a resampler made when a run began, such as SMOTE's: made again when it goes on, and not saved.
 
     Attributes:
-        images: (P, C, H, W) uint8.
+        made: the rows of each resampler, by their number among ``Epoch.made``.
         digest: by which a state knows those that it was saved with.
     """
 
-    images: Tensor
+    made: Mapping[int, Tensor]
     digest: str
 
     @classmethod
-    def of(cls, images: Tensor) -> Synthetic:
-        return cls(images, blake2b(images.cpu().contiguous().numpy().data, digest_size=16).hexdigest())
+    def of(cls, epoch: Epoch) -> Synthetic:
+        made = {n: one.rows for n, one in enumerate(epoch.made) if isinstance(one.rows, Tensor)}
+        digest = blake2b(digest_size=16)
+        for images in made.values():
+            digest.update(images.cpu().contiguous().numpy().data)
+        return cls(made, digest.hexdigest())
+
+    def among(self, epoch: Epoch) -> dict[str, int]:
+        """The tensors of an epoch's state that are these images, with their numbers here."""
+        return {
+            f"epoch.made.{n}.images": m
+            for n, one in enumerate(epoch.made)
+            for m, images in self.made.items()
+            if one.rows is images
+        }
 
 
 def save_state(training: Training, folder: Path, made: Synthetic) -> None:
     """Write everything from which ``resume`` goes on, and the epochs."""
     tensors, plain = training.state()
-    if training.epoch.synthetic is made.images:
-        del tensors["epoch.synthetic"]
-        plain["synthetic"] = made.digest
+    if again := made.among(training.epoch):
+        tensors = {k: v for k, v in tensors.items() if k not in again}
+        plain |= {"again": again, "synthetic": made.digest}
     plain["environment"] = environment(training)
     meta = {"plain": json.dumps(plain)}
     own = {k: v.contiguous() for k, v in tensors.items()}
@@ -95,7 +109,7 @@ def resume(training: Training, folder: Path, made: Synthetic, tell: Callable[[st
         with safe_open(path, framework="pt") as file:
             tensors: dict[str, Tensor] = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
             plain = json.loads(file.metadata()["plain"])
-        training.restore({"epoch.synthetic": made.images} | tensors, plain)
+        training.restore({k: made.made[n] for k, n in plain.get("again", {}).items()} | tensors, plain)
     except Exception as error:
         raise TrainingError(f"{path} cannot be resumed from ({error}): remove it to start the run again") from error
     done, now = plain["environment"], environment(training)

@@ -9,14 +9,14 @@ from typing import Any
 
 from underdog.data.sources import Source
 from underdog.errors import InputError, TrainingError
-from underdog.names import DEFAULTS, EPS_GRID, PARAMETERS, TRIALS
+from underdog.names import EPS_GRID, TRIALS
 from underdog.run.files import read_json, write_json
-from underdog.run.space import SPACE, TUNING_SEED, Values, check_trials, next_values
+from underdog.run.space import TUNING_SEED, Values, check_trials, next_values
 from underdog.run.spec import RunSpec
 
 __all__ = [
-    "TUNING_SEED", "Execute", "Study", "Trial", "all_tuned", "best_eps", "choose_eps", "read_study", "study_of", "tune", "tuned",
-    "tuning_specs", "values_of",
+    "TUNING_SEED", "Execute", "Study", "Trial", "all_tuned", "best_eps", "choose_eps", "read_study", "searched", "study_of",
+    "tune", "tuned", "tuning_specs", "values_of",
 ]  # fmt: skip
 
 #: Carries out a run of a source in a folder, such as ``execute``.
@@ -26,23 +26,23 @@ Execute = Callable[[RunSpec, Source, Path], dict[str, Any]]
 def tuning_specs(spec: RunSpec) -> list[RunSpec]:
     """One run for each eps of the grid, on data and weights that are not reported, without the test part.
 
-    >>> [round(s.eps * 255) for s in tuning_specs(RunSpec("some data", "aos", tau=0.5))]
-    [2, 4, 8, 16, 32, 64]
+    >>> [s.method for s in tuning_specs(RunSpec("some data", "aos"))][:3]
+    ['aos(eps=2/255)', 'aos(eps=4/255)', 'aos(eps=8/255)']
     """
     fixed = replace(spec, seed=TUNING_SEED, data_seed=TUNING_SEED, tuning=True)
-    return [replace(fixed, eps=n / 255) for n in EPS_GRID]
+    return [fixed.with_values({"eps": n / 255}) for n in EPS_GRID]
 
 
 def choose_eps(spec: RunSpec, source: Source, out: Path, run: Execute) -> float:
     """The eps with the highest validation macro-F1 of its best epoch, the smallest of equals.
 
     Args:
-        spec: a run of noise or aos, without eps.
+        spec: a run of a method that alters images, without eps.
         source: its data.
         out: folder of runs; those of the choice are kept in ``tuning/`` there and never done twice.
         run: carries out a run.
     """
-    specs = [(s, s.eps) for s in tuning_specs(spec) if s.eps is not None]
+    specs = [(s, n / 255) for s, n in zip(tuning_specs(spec), EPS_GRID, strict=True)]
     return best_eps([(run(s, source, out / "tuning")["val"]["macro_f1"], eps) for s, eps in specs])
 
 
@@ -101,15 +101,15 @@ class Study:
         if self.complete:
             return None
         tried = [(trial.values, trial.score or 0.0) for trial in self.trials]
-        return self.run(next_values(self.spec.method, tried))
+        return self.run(next_values(self.spec.expression, tried))
 
     def run(self, values: Values) -> RunSpec:
         """The run of a trial with these values."""
-        return replace(self.spec, **values)  # type: ignore[arg-type]
+        return self.spec.with_values(values)
 
     def applied(self, spec: RunSpec) -> RunSpec:
         """A run with the best values; usual ones say no more which budget they were found for."""
-        return replace(spec, budget=self.spec.budget, **self.best.values)  # type: ignore[arg-type]
+        return replace(spec.with_values(self.best.values), budget=self.spec.budget)
 
     def after(self, done: RunSpec, score: float | None) -> Study:
         """The study with the trial that ``next`` asked for."""
@@ -154,13 +154,13 @@ class Study:
 
 
 def values_of(spec: RunSpec) -> dict[str, float]:
-    """The values of a run's parameters, usual ones included.
+    """The values of those of a run's parameters that are searched for, usual ones included.
 
-    >>> values_of(RunSpec("some data", "smote")), values_of(RunSpec("some data", "ros", ratio=0.5))
+    >>> values_of(RunSpec("some data", "smote")), values_of(RunSpec("some data", "ros(ratio=0.5)"))
     ({'k': 5}, {'ratio': 0.5})
     """
-    values = {name: getattr(spec, name) for name in PARAMETERS[spec.method]}
-    return {name: DEFAULTS[name] if value is None else value for name, value in values.items()}
+    found = {key: spec.expression.lookup(key) for key in spec.expression.space}
+    return {key: 1.0 if value is None else value for key, value in found.items()}  # type: ignore[misc]
 
 
 def study_of(spec: RunSpec, wanted: int = TRIALS, budget: str | None = None) -> Study:
@@ -174,13 +174,13 @@ def study_of(spec: RunSpec, wanted: int = TRIALS, budget: str | None = None) -> 
     Raises:
         InputError: a number of trials that a space does not have; a run with folds.
     """
-    check_trials(wanted)
+    check_trials(wanted, [spec.expression])
     if spec.folds is not None:
         raise InputError("tuning excludes folds: a search would see images that other folds test on")
-    least: dict[str, Any] = {name: SPACE[name].values[0] for name in PARAMETERS[spec.method]}
+    least = {name: axis.values[0] for name, axis in spec.expression.space.items()}
     # Devices share the work, not the question: runs on several are served by a search on one.
     fixed: dict[str, Any] = {"seed": TUNING_SEED, "data_seed": TUNING_SEED, "tuning": True, "devices": 1}
-    return Study(replace(spec, budget=budget or spec.budget, **fixed, **least), wanted)
+    return Study(replace(spec.with_values(least), budget=budget or spec.budget, **fixed), wanted)
 
 
 def read_study(path: Path) -> Study:
@@ -193,9 +193,9 @@ def read_study(path: Path) -> Study:
         data = read_json(path)
         spec = RunSpec.from_json(data["spec"])
         study = Study(spec, int(data["wanted"]))
-        check_trials(study.wanted)
+        check_trials(study.wanted, [spec.expression])
         for trial in data["trials"]:
-            study = study.after(study.run(_on_axes(spec.method, trial["values"])), _score(trial["val_macro_f1"]))
+            study = study.after(study.run(_on_axes(spec, trial["values"])), _score(trial["val_macro_f1"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is no whole study ({error}): remove it; runs that are finished stay") from error
     if len(study.trials) > study.wanted or not spec.tuning:
@@ -203,9 +203,10 @@ def read_study(path: Path) -> Study:
     return study
 
 
-def _on_axes(method: str, values: Values) -> dict[str, float]:
-    if set(values) != set(PARAMETERS[method]) or any(values[name] not in SPACE[name].values for name in values):
-        raise InputError(f"no values of {method}'s parameters: {values}")
+def _on_axes(spec: RunSpec, values: Values) -> dict[str, float]:
+    space = spec.expression.space
+    if set(values) != set(space) or any(values[name] not in space[name].values for name in values):
+        raise InputError(f"no values of {spec.expression.name}'s parameters: {values}")
     return dict(values)
 
 
@@ -260,7 +261,7 @@ def tuned(spec: RunSpec, out: Path, budget: str | None = None) -> RunSpec | None
     Raises:
         InputError: the stored search is damaged; a run with folds.
     """
-    study = study_of(spec, budget=budget).finished(out)
+    study = study_of(spec, 1, budget).finished(out)  # whatever its number of trials
     return None if study is None else study.applied(spec)
 
 
@@ -270,17 +271,35 @@ def all_tuned(specs: Iterable[RunSpec], out: Path, budget: str | None = None) ->
     Raises:
         InputError: a search is missing, or they had different numbers of trials; the message says what to do.
     """
-    found = [(spec, study_of(spec, budget=budget).finished(out)) for spec in specs]
-    if missing := dict.fromkeys(spec.method for spec, study in found if study is None):
+    found = [(spec, study_of(spec, 1, budget).finished(out)) for spec in specs]
+    if missing := dict.fromkeys(searched(spec) for spec, study in found if study is None):
         raise InputError(
             f"{out / 'tuning'} has no complete search for {', '.join(missing)} with this data and these settings: "
-            f"'underdog tune SOURCE --method {','.join(missing)}' with the same options makes it"
+            f"'underdog tune SOURCE --method {_quoted(missing)}' with the same options makes it"
         )
-    trials = {spec.method: study.wanted for spec, study in found if study}
+    trials = {searched(spec): study.wanted for spec, study in found if study}
     if len(set(trials.values())) > 1:
         each = ", ".join(f"{method} {n}" for method, n in trials.items())
         raise InputError(
             f"methods were tuned by different numbers of trials ({each}): 'underdog tune SOURCE --method "
-            f"{','.join(trials)} --trials {max(trials.values())}' with the same options evens that out"
+            f"{_quoted(trials)} --trials {max(trials.values())}' with the same options evens that out"
         )
-    return [study.applied(spec) for spec, study in found if study]
+    applied = [study.applied(spec) for spec, study in found if study]
+    if twice := [spec for n, spec in enumerate(applied) if spec in applied[:n]]:
+        raise InputError(f"several methods are the same, {twice[0].method}, once their parameters are tuned")
+    return applied
+
+
+def searched(spec: RunSpec) -> str:
+    """A run's method without the values that a search chooses.
+
+    >>> searched(RunSpec("some data", "aos(eps=8/255,attack=pgd)"))
+    'aos(attack=pgd)'
+    """
+    return str(spec.expression.set(dict.fromkeys(spec.expression.space)))
+
+
+def _quoted(methods: Iterable[str]) -> str:
+    """A list of methods as a shell takes it within a sentence."""
+    text = ",".join(methods)
+    return f'"{text}"' if "(" in text else text

@@ -1,8 +1,0 @@
-"""Pages and tables on finished runs."""
-
-from __future__ import annotations
-
-from underdog.report.grid_tables import write_tables
-from underdog.report.html import write_report
-
-__all__ = ["write_report", "write_tables"]

@@ -1,0 +1,190 @@
+"""Statistics of runs, as pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from underdog.metrics import Metrics
+from underdog.reporting.collect import Run
+from underdog.reporting.methods import labels
+from underdog.run.spec import Replicate, RunSpec, Setting
+
+__all__ = [
+    "ENOUGH_SEEDS",
+    "SCORES",
+    "Difference",
+    "Group",
+    "Score",
+    "Spread",
+    "Variant",
+    "groups",
+    "mean_recall",
+    "paired",
+    "variants",
+]
+
+#: Paired differences from fewer seeds get no interval.
+ENOUGH_SEEDS = 5
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Some values, and how far they lie apart."""
+
+    values: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        return math.fsum(self.values) / self.n
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation (n - 1 below the line); None for a single value."""
+        return float(np.std(self.values, ddof=1)) if self.n > 1 else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's t interval of the mean at 95%; None for fewer than ``ENOUGH_SEEDS`` values.
+
+        It assumes values drawn independently from one normal distribution.
+        """
+        if self.n < ENOUGH_SEEDS or self.sd is None:
+            return None
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.n - 1)) * self.sd / math.sqrt(self.n)
+        return self.mean - half, self.mean + half
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method's score minus a reference's, for every seed that both have.
+
+    Attributes:
+        label, reference: the two methods.
+        keys: (n,) the replicate of each difference.
+        spread: the n differences.
+    """
+
+    label: str
+    reference: str
+    keys: tuple[Replicate, ...]
+    spread: Spread
+
+    @property
+    def within_spread(self) -> bool:
+        """Whether the seeds leave the sign open: always for one seed, by the interval from ``ENOUGH_SEEDS`` on.
+
+        In between it is open where the seeds disagree on the sign, or the mean is no larger than the
+        standard deviation. The latter is a way of speaking, not a test.
+        """
+        if (interval := self.spread.interval) is not None:
+            return interval[0] <= 0 <= interval[1]
+        values, sd = self.spread.values, self.spread.sd
+        return sd is None or min(values) <= 0 <= max(values) or abs(self.spread.mean) <= sd
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one method as it was set, ordered by seed."""
+
+    label: str
+    method: str
+    runs: tuple[Run, ...]
+
+    def spread(self, score: Callable[[Run], float | None]) -> Spread | None:
+        """A score over the runs; None where a run has no such score."""
+        values = [score(run) for run in self.runs]
+        return None if any(v is None for v in values) else Spread(tuple(v for v in values if v is not None))
+
+    @property
+    def macro_f1(self) -> Spread:
+        return Spread(tuple(run.best.macro_f1 for run in self.runs))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The runs on one problem: the same data and settings, but for method and seed."""
+
+    spec: RunSpec
+    classes: tuple[str, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(run for group in self.groups for run in group.runs)
+
+    @property
+    def keys(self) -> tuple[Replicate, ...]:
+        """Every seed and data seed, ascending."""
+        return tuple(sorted({run.key for run in self.runs}))
+
+    def group(self, method: str) -> Group | None:
+        """The group of a method that takes no eps, such as ros."""
+        return next((g for g in self.groups if g.method == method), None)
+
+    def minority(self, key: Replicate) -> frozenset[int]:
+        """Numbers of the classes that are rare at a seed."""
+        return frozenset(k for run in self.runs if run.key == key for k in run.minority)
+
+
+def groups(runs: Iterable[Run]) -> tuple[Group, ...]:
+    """Runs by method, in the order of ``place``; several settings of a method are several groups."""
+    by_setting: dict[Setting, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.key):
+        by_setting.setdefault(run.spec.setting, []).append(run)
+    return tuple(Group(label, s.expression.name, tuple(by_setting[s])) for s, label in labels(by_setting).items())
+
+
+def variants(runs: Iterable[Run]) -> tuple[Variant, ...]:
+    """Runs by problem, in the order of their first run."""
+    by_problem: dict[tuple[RunSpec, tuple[str, ...], str], list[Run]] = {}
+    for run in runs:
+        by_problem.setdefault((run.spec.variant(), run.classes, run.part), []).append(run)
+    return tuple(Variant(spec, classes, groups(own)) for (spec, classes, _), own in by_problem.items())
+
+
+def paired(group: Group, reference: Group) -> Difference | None:
+    """Macro-F1 of a method minus a reference's at the best epoch, seed by seed; None without a common seed."""
+    own, other = ({run.key: run.best.macro_f1 for run in g.runs} for g in (group, reference))
+    keys = tuple(sorted(own.keys() & other.keys()))
+    values = tuple(own[key] - other[key] for key in keys)
+    return Difference(group.label, reference.label, keys, Spread(values)) if keys else None
+
+
+def mean_recall(metrics: Metrics, classes: Iterable[int]) -> float | None:
+    """Mean recall of those of the classes that have images; None where none has."""
+    chosen = [k for k in sorted(classes) if metrics.support[k] > 0]
+    return float(metrics.recall[chosen].mean()) if chosen else None
+
+
+@dataclass(frozen=True)
+class Score:
+    """A column of a table of scores: its title, its value for a run, and its decimal places."""
+
+    title: str
+    of: Callable[[Run, Metrics], float | None]
+    digits: int = 3
+
+
+def _others(run: Run) -> frozenset[int]:
+    return frozenset(range(len(run.classes))) - run.minority
+
+
+SCORES: tuple[Score, ...] = (
+    Score("macro-F1", lambda run, m: m.macro_f1),
+    Score("G-mean", lambda run, m: m.g_mean),
+    Score("G-mean, corrected", lambda run, m: m.g_mean_corrected),
+    Score("zero-recall classes", lambda run, m: float(m.zero_recall_classes), digits=1),
+    Score("balanced accuracy", lambda run, m: m.balanced_accuracy),
+    Score("recall, rare classes", lambda run, m: mean_recall(m, run.minority)),
+    Score("recall, other classes", lambda run, m: mean_recall(m, _others(run))),
+)

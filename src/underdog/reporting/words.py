@@ -1,0 +1,100 @@
+"""Numbers and lists as readers expect them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from underdog.reporting.summary import Spread
+
+__all__ = [
+    "MINUS",
+    "MISSING",
+    "decimal",
+    "duration",
+    "enumerated",
+    "interval",
+    "plural",
+    "signed",
+    "spread",
+    "thousands",
+]
+
+MINUS = "\N{MINUS SIGN}"
+MISSING = "\N{EN DASH}"
+
+
+def decimal(value: float, digits: int = 3) -> str:
+    """A number with fixed decimal places.
+
+    >>> decimal(-0.25), decimal(-0.0001)
+    ('\N{MINUS SIGN}0.250', '0.000')
+    """
+    text = f"{abs(value):.{digits}f}"
+    return f"{MINUS}{text}" if value < 0 and float(text) else text
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference, with its sign.
+
+    >>> signed(0.25), signed(-0.25)
+    ('+0.250', '\N{MINUS SIGN}0.250')
+    """
+    text = decimal(value, digits)
+    return text if text.startswith(MINUS) or not float(text) else f"+{text}"
+
+
+def spread(values: Spread | None, digits: int = 3, sign: bool = False) -> str:
+    """Mean and standard deviation; the mean alone of a single value; a dash where there is none.
+
+    >>> spread(Spread((0.9, 1.0))), spread(Spread((0.9,))), spread(None)
+    ('0.950 ± 0.071', '0.900', '\N{EN DASH}')
+    """
+    if values is None:
+        return MISSING
+    mean = (signed if sign else decimal)(values.mean, digits)
+    return mean if values.sd is None else f"{mean} ± {decimal(values.sd, digits)}"
+
+
+def interval(bounds: tuple[float, float] | None) -> str:
+    """A pair of bounds, or a dash."""
+    return MISSING if bounds is None else f"{signed(bounds[0])} to {signed(bounds[1])}"
+
+
+def thousands(value: float) -> str:
+    """A count, its digits in groups of three.
+
+    >>> thousands(1234567.0)
+    '1,234,567'
+    """
+    return f"{value:,.0f}"
+
+
+def plural(n: int, noun: str, nouns: str = "") -> str:
+    """A count of things.
+
+    >>> plural(1, "seed"), plural(3000, "seed"), plural(2, "class", "classes")
+    ('1 seed', '3,000 seeds', '2 classes')
+    """
+    return f"{n:,} {noun if n == 1 else nouns or noun + 's'}"
+
+
+def enumerated(items: Sequence[str]) -> str:
+    """Items in a sentence.
+
+    >>> enumerated(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(44), duration(100), duration(9000)
+    ('44 s', '1 min 40 s', '2 h 30 min')
+    """
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {m} min"
+    return f"{minutes} min {s} s" if minutes else f"{s} s"
