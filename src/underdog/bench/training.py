@@ -160,7 +160,7 @@ def refresh(setting: Setting) -> Iterator[Comparison]:
         f"a refresh of AOS against the gradient of its {len(x)} images",
         lambda: perturb.refresh(epoch, Moment(next(t), None, rng, learner)),
         lambda: [bare_gradient(model, part, y) for part, y in chunks],
-        target=1.3,
+        target=1.05,
         per=len(x) * 1e-6,
         unit="us/image",
     )

@@ -25,6 +25,7 @@ EPS = Parameter(
     Axis(tuple(n / 255 for n in range(1, 65)), first=16 / 255, log=True),
     unit=255,
 )
+STEPS = 10
 TAU = Parameter("probability that a rare image is altered", Axis((0.2, 0.4, 0.6, 0.8, 1.0), first=0.6))
 SELECT = Parameter("rare images all alike, or the likelier the larger their training loss")
 BALANCE = Parameter(
@@ -39,7 +40,7 @@ def aos(
     attack: Annotated[
         Literal["fgsm", "pgd"], Parameter("fgsm: one step along the gradient's sign; pgd: several")
     ] = "fgsm",
-    steps: Annotated[int | None, Parameter("gradients that pgd follows (default: 10)")] = None,
+    steps: Annotated[int, Parameter("gradients that pgd follows")] = STEPS,
     select: Annotated[Literal["random", "loss"], SELECT] = "random",
     balance: Annotated[Literal["ros", "none"] | None, BALANCE] = None,
 ) -> Method:
@@ -57,9 +58,9 @@ def aos(
     >>> aos(8 / 255) == Method(ud.aos(8 / 255, tau=0.5))
     True
     """
-    if steps is not None and attack != "pgd":
+    if steps != STEPS and attack != "pgd":
         raise InputError(f"steps belong to attack=pgd, not to attack={attack}")
-    chosen: Attack = FGSM() if attack == "fgsm" else PGD(steps=10 if steps is None else steps)
+    chosen: Attack = FGSM() if attack == "fgsm" else PGD(steps=steps)
     return _altering(Perturb(chosen, eps, tau, ByLoss() if select == "loss" else None), balance)
 
 
