@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
@@ -34,6 +35,7 @@ from underdog.run.network import SCRIPT, network_settings
 from underdog.run.spec import RunSpec
 from underdog.run.tune import TUNING_SEED, all_tuned, choose_eps, tuning_specs, values_of
 from underdog.train import History, Training
+from underdog.validate import check_whole
 
 __all__ = ["Comparison", "Runner", "compare", "compare_all", "finished_runs", "fit", "report", "tuned_text"]
 
@@ -179,10 +181,10 @@ def _named(method: str | Callable[..., Any]) -> str:
     if isinstance(method, str):
         return method
     module, name = getattr(method, "__module__", None), getattr(method, "__qualname__", "<lambda>")
-    if not callable(method) or module is None or "<" in name:
+    if isinstance(method, type) or not callable(method) or module in (None, "__main__") or "<" in name:
         raise InputError(
-            "methods must be texts such as 'aos(eps=8/255)', or functions that are defined at the top of a module, which runs "
-            f"can name, not {method!r}"
+            "methods must be texts such as 'aos(eps=8/255)', or functions at the top of a module that can be imported (not of the "
+            f"script or notebook itself), by whose name runs are known, not {method!r}"
         )
     return f"{module}:{name}"
 
@@ -232,6 +234,9 @@ def compare(
     ['ros-s0-', 'focal-s']
     """
     check_target(target_precision)
+    seeds = check_whole("seeds", seeds, least=1)
+    if isinstance(methods, str) or not methods:
+        raise InputError(f"methods must be a list of at least one, such as ['ros', 'aos(eps=8/255)'], not {methods!r}")
     if unknown := [name for name in settings if name not in SETTINGS]:
         raise InputError(
             f"compare has no setting {unknown[0]!r}{nearest(unknown[0], SETTINGS)} (it has {', '.join(sorted(SETTINGS))})"
@@ -328,6 +333,8 @@ def fit(
     (2, (359, 10))
     """
     hyper = hyper or Hyperparameters()
+    if not re.fullmatch(r"[A-Za-z_][\w.]*", name):
+        raise InputError(f"name must be letters, digits, _ and ., such as 'my_method', not {name!r}")
     made = build(canonical(method)) if isinstance(method, str) else method
     training = Training(model, made, split, hyper, seed, device, precision)
     if out is None:
@@ -348,8 +355,10 @@ def _remarks(hyper: Hyperparameters) -> tuple[str, ...]:
 
 
 def _spec_of(training: Training, source: Source, method: str) -> RunSpec:
-    """What a training that a script made is known by: its settings, and the network's first weights."""
+    """What a training that a script made is known by: its settings and method, and the network's first weights."""
     hyper, first = training.hyper, blake2b(digest_size=16)
+    # What a spec has no field for, without where it lies in memory.
+    first.update(re.sub(r" at 0x[0-9a-f]+", "", repr((training.method, hyper))).encode())
     for name, value in sorted(training.best_weights.items()):
         first.update(name.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return RunSpec(

@@ -218,6 +218,11 @@ class Epoch:
 
         They replace those that the same maker made before another epoch.
         """
+        if pixels.dtype != torch.uint8 or pixels.shape != (len(labels), *self.images.shape[1:]):
+            raise InputError(
+                f"synthetic images must be uint8 of shape {(len(labels), *self.images.shape[1:])}, one for each label, not "
+                f"{pixels.dtype} of shape {tuple(pixels.shape)}"
+            )
         epoch = self.without(maker.place, but=maker.t)
         m, altered = epoch.originals, sum(map(len, epoch.altered))
         new = Made(pixels.to(epoch.images.device), maker)
@@ -252,6 +257,13 @@ class Epoch:
             origin=np.concatenate([self.origin, origin]),
             index=index,
         )
+
+    def repeated(self, examples: Indices) -> Epoch:
+        """The epoch that shows some of the examples, repeats allowed, mixed with what they were mixed with."""
+        mixture = self.mixture
+        if mixture is not None:
+            mixture = Mixture(**{k: v[examples] for k, v in mixture.arrays().items()})
+        return replace(self, index=self.index[examples], mixture=mixture)
 
     def without(self, place: tuple[int, ...], but: int | None = None) -> Epoch:
         """Forget the rows that the resampler at a place made, other than before epoch ``but``, and those made from them.

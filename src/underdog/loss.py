@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from underdog.data.images import sent
+from underdog.errors import InputError, UnderdogError
 from underdog.validate import check_kind
 
 __all__ = [
@@ -187,7 +188,14 @@ def loss_of(rule: LossRule, counts: tuple[int, ...]) -> Loss:
     Raises:
         InputError: it gives something else.
     """
-    loss = rule(counts)
+    try:
+        loss = rule(counts)
+    except UnderdogError:
+        raise
+    except Exception as error:  # it may be anybody's
+        raise InputError(
+            f"the rule for the loss failed on the class counts {counts}: {type(error).__name__}: {error}"
+        ) from error
     if isinstance(loss, Loss):
         return loss
     check_kind("loss", loss, Callable, "a function from class counts to a loss of logits and labels")

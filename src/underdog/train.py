@@ -24,7 +24,7 @@ from underdog.errors import InputError, TrainingError
 from underdog.hyper import Hyperparameters
 from underdog.learner import Learner, seeded
 from underdog.loss import loss_of
-from underdog.methods.check import check_epoch, check_loss, check_pure
+from underdog.methods.check import check_adjustment, check_loss, check_pure, checked, guarded
 from underdog.methods.method import Adjustment, Method, Place, expected_examples, place_of, preparations
 from underdog.metrics import Metrics
 from underdog.ranks import ALONE, Ranks
@@ -204,6 +204,8 @@ class Training:
         self._try_network()
         begin = time.perf_counter()
         place = place_of(self.method, 0, hyper.epochs)
+        with seeded(self.rng.torch_seed("prepare"), self.learner.device):
+            self._prepare(place)
         self.epoch = self._started(place)
         self.start_seconds = time.perf_counter() - begin
         if self.start_seconds < QUICK:
@@ -227,14 +229,16 @@ class Training:
         """What a stage's resampler makes of the images when the stage begins."""
         stage = self.method.stages[place.stage]
         self.learner.loss = loss_of(stage.loss, self.first.counts)
-        epoch = stage.resampler.start(self.first, self._moment(place, started=False))
-        return check_epoch(stage.resampler, epoch, self.first)
+        return checked(
+            stage.resampler, self.first, lambda: stage.resampler.start(self.first, self._moment(place, False))
+        )
 
     def _prepare(self, place: Place) -> None:
         """Change the network as a stage wants it, and begin with a new optimiser."""
         if (prepare := self.method.stages[place.stage].prepare) is not None:
-            prepare(self.learner.model)
-            self.learner.renew()
+            with guarded(f"prepare of stage {place.stage + 1}"):
+                prepare(self.learner.model)
+                self.learner.renew()
 
     def _kind(self) -> Callable[..., Learner]:
         if not self.ranks.alone:
@@ -255,6 +259,8 @@ class Training:
         labels = torch.from_numpy(self.first.labels[: len(x)]).to(logits.device)
         for stage in self.method.stages:
             check_loss(loss_of(stage.loss, self.first.counts), logits, labels)
+        if self.adjustment is not None:
+            check_adjustment(self.adjustment, logits)
 
     @property
     def finished(self) -> bool:
@@ -339,12 +345,18 @@ class Training:
             self._held.clear()
         stage = self.method.stages[place.stage]
         self.learner.loss = loss_of(stage.loss, self.first.counts)
-        epoch = stage.resampler.refresh(before, self._moment(place))
-        if epoch is before:
-            return epoch
-        if not place.t:
-            check_pure(stage.resampler, epoch, lambda: stage.resampler.refresh(before, self._moment(place)))
-        return check_epoch(stage.resampler, epoch, self.first)
+        mixture = before.mixture  # which fits no epoch of another length, and is mostly made anew
+        before = before if mixture is None else replace(before, mixture=None)
+
+        def refreshed() -> Epoch:
+            return stage.resampler.refresh(before, self._moment(place))
+
+        epoch = checked(stage.resampler, self.first, refreshed)
+        if not place.t and epoch is not before:
+            check_pure(stage.resampler, epoch, refreshed)
+        if mixture is not None and epoch.mixture is None and len(epoch) == len(before):
+            return self.epoch if epoch is before else replace(epoch, mixture=mixture)
+        return epoch
 
     def _schedule(self, t: int, updates: int) -> None:
         """Let the learning rate take its course: over all epochs with the same optimiser, of any lengths."""

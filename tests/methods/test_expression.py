@@ -118,7 +118,7 @@ def test_altered_images_are_balanced_by_oversampling_unless_something_else_in_th
     assert isinstance(aos, ud.Chain)
     oversampling, altering = aos.resamplers
     assert oversampling == ud.RandomOverSampler()
-    for text in ("aos(eps=8/255)", "aos(eps=8/255)+focal", "aos(eps=8/255)+logit-adjust"):
+    for text in ("aos(eps=8/255)", "aos(eps=8/255)+focal"):
         assert resampler(text) == aos
     for text in ("aos(eps=8/255)+balanced-softmax", "aos(eps=8/255)+class-weighted", "aos(eps=8/255,balance=none)"):
         assert resampler(text) == altering

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from extras import needs
 from fake_runs import write_run
@@ -18,10 +20,10 @@ from test_report_page import Page, check
 
 from underdog.errors import InputError
 from underdog.reporting import write_tables
-from underdog.reporting.grid_formats import csv_text, latex, latex_table, markdown, markdown_table, plain
-from underdog.reporting.grid_plots import Points, on_scale
+from underdog.reporting.grid_pictures import on_scale
 from underdog.reporting.grid_sheets import Cell, Line, Sheet
-from underdog.reporting.plots import Style
+from underdog.reporting.grid_tables import csv_text, latex, latex_table, markdown, markdown_table, plain
+from underdog.reporting.summary import Spread
 
 NAMES = (
     "=cmd|' /C calc'!A0",
@@ -31,7 +33,6 @@ NAMES = (
     "two\nlines",
     "{{ 7 * 7 }} 日本",
 )
-STYLE = Style("#d55e00", "o", ())
 
 
 def sheet(name: str) -> Sheet:
@@ -140,6 +141,13 @@ def test_latex_has_no_command_of_a_name(name: str) -> None:
     assert text.count(r"\midrule") == 1
 
 
+def test_texts_are_those_of_their_format() -> None:
+    assert plain("a\n b\x00") == "a b "
+    assert latex("50% of a_b & {c}") == r"50\% of a\_b \& \{c\}"
+    assert markdown("a|b <c> `d`") == r"a\|b \<c\> \`d\`"
+    assert csv_text([{"dataset": "=1+1", "mean": -0.5}]) == "dataset,mean\n'=1+1,-0.5\n"
+
+
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", " =1", "\t=1", "\r\n-x"])
 def test_formulas_get_an_apostrophe(text: str) -> None:
     assert next(csv.reader(io.StringIO(csv_text([{"a": text}]).split("\n", 1)[1])))[0] == "'" + plain(text)
@@ -150,17 +158,20 @@ def test_numbers_keep_their_full_precision() -> None:
     assert (float(row["a"]), row["b"], row["c"]) == (-1 / 3, "", "2")
 
 
-def points(label: str, *values: float) -> Points:
-    return Points(label, STYLE, tuple(range(len(values))), tuple((v,) for v in values))
+def methods(**values: tuple[float, ...]) -> pd.DataFrame:
+    return pd.DataFrame({label: [Spread((v,)) for v in own] for label, own in values.items()})
 
 
 def test_a_method_far_below_does_not_flatten_the_others() -> None:
-    near = [points("aos", 0.02, 0.01), points("smote", -0.01, 0.0), points("baseline", -0.03, -0.02)]
-    kept, far = on_scale([*near, points("rus", -0.5, -0.4)])
-    assert (kept, [p.label for p in far]) == (near, ["rus"])
-    assert on_scale(near) == (near, [])
-    below = [points("aos", -0.5), *near[1:], points("ros", 0.0)]
-    assert on_scale(below, keep={"aos"}) == (below, [])
+    near = methods(aos=(0.02, 0.01), smote=(-0.01, 0.0), baseline=(-0.03, -0.02))
+    kept, far = on_scale(near.assign(rus=methods(rus=(-0.5, -0.4))))
+    assert kept.equals(near)
+    assert list(far) == ["rus"]
+    assert [list(own) for own in on_scale(near)] == [list(near), []]
+    below = methods(aos=(-0.5, math.nan), smote=(-0.01, 0.0), baseline=(-0.03, -0.02), ros=(0.0, math.nan))
+    below = below.map(lambda s: s if s.mean == s.mean else math.nan)
+    assert [list(own) for own in on_scale(below, keep={"aos"})] == [list(below), []]
+    assert list(on_scale(below)[1]) == ["aos"]
 
 
 def test_the_command_writes_tables_and_no_page(tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,7 @@ from underdog.methods.expression import parse
 from underdog.metrics import Metrics
 from underdog.reporting import write_tables
 from underdog.reporting.collect import collect, run_of, tuning_runs
-from underdog.reporting.grid_arrange import arrange
-from underdog.reporting.grid_data import reported
-from underdog.reporting.grid_runs import AT_AOS, Grid
+from underdog.reporting.grid_arrange import AT_AOS, Grid, arrange
 from underdog.reporting.methods import eps_of
 from underdog.reporting.published import F1, published
 
@@ -34,7 +32,7 @@ def folders_of(home: Path) -> list[Path]:
 
 def grid_of(home: Path, names: dict[str, str] | None = None) -> Grid:
     """The only budget's grid."""
-    runs, _ = reported(collect(folders_of(home)).runs)
+    runs = [run for run in collect(folders_of(home)).runs if run.part == "test"]
     (grid,) = arrange(runs, tuning_runs(runs).runs, names or {})
     return grid
 
@@ -210,10 +208,9 @@ def test_the_tuned_eps_stands_in_the_tables_and_the_others_in_a_figure(tmp_path:
         if c.label != "ros"
     }
     assert eps == {"noise": {4}, AT_AOS: {16}, "aos": {16}}
-    assert {m: [round(eps_of(g.runs[0].spec) * 255) for g in own] for m, own in grid.sweeps[0].groups.items()} == {
-        "noise": [4, 8, 16],
-        "aos": [4, 8, 16],
-    }
+    swept = {c.stem: [round(eps * 255) for eps in own["eps"].unique()] for c, own in grid.swept.groupby("column")}
+    assert set(grid.swept["row"]) == {0}
+    assert swept == {"noise": [4, 8, 16], "aos": [4, 8, 16]}
 
 
 def test_a_control_at_aos_s_eps_only_is_one_column(tmp_path: Path) -> None:
@@ -348,9 +345,13 @@ def test_a_missing_cell_is_a_dash_and_makes_no_average(tmp_path: Path) -> None:
 
 
 def test_data_sets_have_the_names_of_the_grid(tmp_path: Path) -> None:
-    write_run(tmp_path, "ros", rho=60, mu=0.8, source="mnist.tar")
-    assert grid_of(tmp_path).datasets == ("mnist.tar",)
-    assert grid_of(tmp_path, {"0123abcd" * 4: "mnist"}).rows[0].printed == ("mnist", 60, 0.8)
+    home, data = tmp_path / "runs", "0123abcd" * 4
+    write_run(home, "ros", rho=60, mu=0.8, source="mnist.tar")
+    assert list(grid_of(home).datasets) == ["mnist.tar"]
+    assert list(grid_of(home, {data: "mnist"}).datasets) == ["mnist"]
+    (home / "grid.json").write_text(json.dumps({"datasets": {"mnist": {"fingerprint": data}}}))
+    row, *_ = table(write(home)[0], "f1-epochs-best")
+    assert (row["dataset"], float(row["published"])) == ("mnist", published().scores[F1]["mnist", 60, 0.8]["ros"])
 
 
 @pytest.mark.parametrize("text", ['{"datasets": {"mnist"', "[]", '{"datasets": {"mnist": 3}}', '{"name": "small"}'])

@@ -25,7 +25,7 @@ class PGD:
     together alters all images by itself, and an image without a gradient moves too, so that none is counted as unmoved.
 
     Args:
-        steps: gradients to follow, at least 1.
+        steps: gradients to follow, from 1 to 1000.
         step_size: length of a step in pixel units, above 0 and at most 1; 2.5 eps / steps where None.
         random_start: begin at x_0 = x + u, u uniform in [-eps, eps] for each value; at x itself where False, which is the
             Basic Iterative Method.
@@ -47,7 +47,7 @@ class PGD:
     random_start: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", check_whole("steps", self.steps, least=1))
+        object.__setattr__(self, "steps", check_whole("steps", self.steps, least=1, most=1000))
         if self.step_size is not None:
             check_step(self.step_size)
         check_kind("random_start", self.random_start, bool, "True or False")

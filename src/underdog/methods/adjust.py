@@ -9,12 +9,16 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from underdog.errors import InputError
 from underdog.loss import relative
 from underdog.methods.method import Adjustment, Method
 from underdog.methods.parameters import Axis, Parameter
 from underdog.validate import check_positive
 
 __all__ = ["Shift", "logit_adjust"]
+
+#: Larger ones make all but the rarest class impossible, and numbers that float32 does not have.
+MOST = 10
 
 
 class Shift(Adjustment):
@@ -68,4 +72,6 @@ def logit_adjust(
     tensor([[0.2877, 1.3863]])
     """
     check_positive("tau", tau)
+    if tau > MOST:
+        raise InputError(f"tau must be at most {MOST}, not {tau:g}")
     return Method(posthoc=_Rule(tau))

@@ -72,7 +72,12 @@ def build(expression: Expression, budget: str = "epochs") -> Method:
     methods = {part: one for part, one in made.items() if isinstance(one, Method)}
     # Altered images are shown where the classes are balanced by oversampling, unless something else in the sum balances them:
     # together they would correct twice.
-    balanced = any(_samples(one) or one.adjusts for part, one in methods.items() if part.role != "mixing")
+    late_losses = [_changed(part, change, Method()).adjusts for part, change in made.items() if part not in methods]
+    balanced = any(late_losses) or any(
+        _samples(one) or one.adjusts or one.posthoc is not None
+        for part, one in methods.items()
+        if part.role != "mixing"
+    )
     for part in altering:
         own = part if part.get("balance") else part.with_values({"balance": "none" if balanced else "ros"})
         methods[part] = _made(own)

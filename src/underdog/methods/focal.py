@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import torch
 from torch import Tensor
 
 from underdog.loss import CrossEntropy, Loss
@@ -26,7 +27,6 @@ class FocalLoss(Loss):
 
     *Source*: Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 4.
 
-    >>> import torch
     >>> FocalLoss(2)(torch.zeros(1, 2), torch.tensor([0]))
     tensor([0.1733])
     """
@@ -35,7 +35,9 @@ class FocalLoss(Loss):
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         minus_log = CrossEntropy()(logits, labels)
-        return (1 - (-minus_log).exp()).clamp(min=0) ** self.gamma * minus_log
+        # 1 - p, never 0: a power of it below 1 would have no finite gradient there.
+        others = (-(-minus_log).expm1()).clamp(min=torch.finfo(logits.dtype).eps)
+        return others**self.gamma * minus_log
 
     def log_odds(self, logits: Tensor, labels: Tensor) -> Tensor:
         return CrossEntropy().log_odds(logits, labels)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from underdog.epoch import Epoch
 from underdog.errors import InputError
-from underdog.loss import CrossEntropy, LossRule, cross_entropy, loss_of
+from underdog.loss import CrossEntropy, Loss, LossRule, cross_entropy, loss_of
 from underdog.resample.base import Chain, NoResampling, Resampler, expected
 from underdog.resample.random import EqualUpdates
 from underdog.validate import check_callable, check_kind, check_positive
@@ -75,6 +75,8 @@ class Stage:
             raise InputError(
                 f"resampler must have the functions start and refresh, as NoResampling() has: {self.resampler!r}"
             )
+        if isinstance(self.loss, Loss):
+            raise InputError(f"loss must be a rule, from class counts to a loss: loss=lambda counts: {self.loss!r}")
         check_kind("loss", self.loss, Callable, "a function from class counts to a loss")  # type: ignore[arg-type]
         check_callable("prepare", self.prepare, "a function of a network")
 

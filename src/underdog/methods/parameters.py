@@ -114,7 +114,7 @@ class Declared:
         if not math.isfinite(value):
             return repr(float(value))
         unit = self.about.unit
-        if unit and value > 0 and float(Fraction(round(value * unit), unit)) == value:
+        if unit and 0 < value <= 1 and float(Fraction(round(value * unit), unit)) == value:
             return f"{round(value * unit)}/{unit}"
         return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
@@ -168,7 +168,12 @@ def _declared(name: str, hint: object, default: Any, required: bool) -> Declared
     about, kind = Parameter(), hint
     if get_origin(hint) is Annotated:
         kind, *more = get_args(hint)
-        about = next((one for one in more if isinstance(one, Parameter)), about)
+        axis = next((one for one in more if isinstance(one, Axis)), None)
+        about = next((one for one in more if isinstance(one, Parameter)), Parameter(search=axis))
+    if (search := about.search) is not None and search.first not in search.values:
+        raise InputError(
+            f"parameter {name} has an Axis whose first value, {search.first}, is not among its values {search.values}"
+        )
     kinds = [
         one for one in (get_args(kind) if get_origin(kind) in (Union, UnionType) else [kind]) if one is not NoneType
     ]

@@ -1,93 +1,268 @@
-"""Which runs stand in which line and column of a grid's tables."""
+"""The runs of a grid as one long frame, of which every table is a groupby or a pivot, and where in the tables they stand."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from underdog.methods.expression import Expression
-from underdog.names import BUDGETS
+from underdog.metrics import Metrics
+from underdog.reporting import published as paper
 from underdog.reporting.collect import Run
-from underdog.reporting.grid_runs import AT_AOS, Column, Grid, Row, Sweep
-from underdog.reporting.methods import but_eps, details, eps_of, place, stem, varied
-from underdog.reporting.summary import Group, Variant, variants
+from underdog.reporting.methods import but_eps, details, differ_in_eps, place, stem, varied
+from underdog.reporting.summary import Group, Spread, Variant, variants
 from underdog.reporting.verdict import CONTROL
+from underdog.reporting.words import MISSING, thousands
 from underdog.run.queue import stated
-from underdog.run.spec import RunSpec, differing, settings_text
+from underdog.run.spec import Replicate, RunSpec, differing, settings_text
 
-__all__ = ["arrange"]
+__all__ = [
+    "AT_AOS", "BUDGETS", "COSTS", "F1", "MEASURES", "REFERENCE", "SELECTIONS", "Column", "Grid", "Measure", "Record", "Row",
+    "arrange", "mean",
+]  # fmt: skip
 
+REFERENCE = "ros"
+#: The control at the eps and tau of AOS, where it has others of its own too.
+AT_AOS = f"{CONTROL} at aos's eps"
+#: Which network of a run is scored.
+SELECTIONS = {"best": "the best epoch by validation macro-F1", "last": "the last epoch"}
+BUDGETS = {"epochs": "equal epochs", "updates": "equal updates"}
 #: An eps figure needs as many.
 ENOUGH_EPS = 3
-#: Where AOS, its control and oversampling stand as they were chosen.
-AOS, NOISE, ROS = (Column(name, name, name) for name in ("aos", CONTROL, "ros"))
+
+#: A row of a table in CSV.
+Record = dict[str, Any]
 
 
-def arrange(runs: Iterable[Run], tuning: Iterable[Run], names: Mapping[str, str]) -> tuple[Grid, ...]:
-    """One grid for each budget that the runs have.
+class Measure(NamedTuple):
+    """A score of a run: its name in file names, its title, its value, its decimal places, and the paper's table of it."""
 
-    Methods whose epochs have oversampling's length take as many updates under both budgets, so their runs count for both.
-
-    Args:
-        runs: those to report.
-        tuning: those that chose settings, which tell which of several settings of a method is the one it is compared at.
-        names: of data sets, by fingerprint; others have their source's.
-    """
-    runs, tuning = tuple(runs), tuple(tuning)
-    by_budget = {budget: tuple(r for r in runs if _counts(r.spec, budget)) for budget in BUDGETS}
-    own = {budget for budget in BUDGETS if any(r.spec.budget == budget for r in runs)}
-    return tuple(_grid(budget, by_budget[budget], tuning, names) for budget in BUDGETS if budget in own)
+    name: str
+    title: str
+    of: Callable[[Run, Metrics], float]
+    digits: int = 4
+    table: int | None = None
 
 
-def _counts(spec: RunSpec, budget: str) -> bool:
-    return replace(spec, budget=budget) == spec
+F1 = Measure("f1", "macro-F1", lambda run, m: m.macro_f1, table=paper.F1)
+MEASURES = (F1, Measure("g-mean", "G-mean", lambda run, m: m.g_mean, table=paper.G_MEAN))
+COSTS = (
+    Measure("zero-recall", "classes with a recall of zero", lambda run, m: float(m.zero_recall_classes), 1),
+    Measure("updates", "updates", lambda run, m: float(run.updates), 0),
+)
 
 
-def _grid(budget: str, runs: Sequence[Run], tuning: Sequence[Run], names: Mapping[str, str]) -> Grid:
-    found = [_places(v, names.get(v.spec.data, v.runs[0].source), budget, tuning) for v in variants(runs)]
-    rows = sorted((_row(own, found) for own in found), key=lambda r: (r.dataset, str(r.family), r.spec.mu or 0.0))
-    twice = all(AT_AOS not in _labels(r) or _labels(r)[AT_AOS] == _labels(r).get(CONTROL) for r in rows)
-    if twice:  # the control was run at AOS's eps only
-        rows = [replace(r, cells={c: own for c, own in r.cells.items() if c.label != AT_AOS}) for r in rows]
-    rows = [replace(r, remark=_remark(r, rows)) for r in rows]
-    columns = sorted(
-        {c for r in rows for c in r.cells}, key=lambda c: (place(c.method), c.stem, _numbers(c.label), c.label)
-    )
-    sweeps = tuple(s for r in rows if (s := _sweep(r)) is not None)
-    return Grid(budget, tuple(rows), tuple(columns), sweeps)
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its label, its method, and what it is of the method, see ``stem``."""
+
+    label: str
+    method: str
+    stem: str
+
+    @property
+    def main(self) -> bool:
+        """Whether its settings are those that were chosen, or all that there are, and not some of several."""
+        return self.label == self.stem
+
+    def __lt__(self, other: Column) -> bool:
+        """Settings of one method by their numbers; a method as it was chosen has none and comes first."""
+        one, two = (
+            (place(c.method), c.stem, [float(n) for n in re.findall(r"\d+\.?\d*", c.label)], c.label)
+            for c in (self, other)
+        )
+        return one < two
 
 
-def _numbers(label: str) -> list[float]:
-    """By which settings of one method are ordered; a method as it was chosen has none and comes first."""
-    return [float(n) for n in re.findall(r"\d+\.?\d*", label)]
-
-
-def _labels(row: Row) -> dict[str, tuple[Run, ...]]:
-    return {c.label: runs for c, runs in row.cells.items()}
+#: Where AOS and its control stand as they were chosen, and the control at AOS's eps.
+AOS, NOISE, AT = Column("aos", "aos", "aos"), Column(CONTROL, CONTROL, CONTROL), Column(AT_AOS, CONTROL, CONTROL)
 
 
 @dataclass(frozen=True, eq=False)
-class _Places:
-    """Where the runs of a data variant stand.
+class Row:
+    """A data variant: its data set's name, in what it differs from its like, and the runs in each column."""
+
+    dataset: str
+    variant: Variant
+    cells: Mapping[Column, tuple[Run, ...]]
+    remark: str = ""
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.variant.spec
+
+    @property
+    def family(self) -> tuple[object, ...]:
+        """What rows that are averaged have in common: everything but mu."""
+        spec = self.spec
+        rest = replace(spec, rho=None, mu=None, majority_size=None, minority=None)
+        return self.dataset, spec.rho, spec.majority_size, spec.minority, rest
+
+    @property
+    def name(self) -> str:
+        """A data set and what was done to it, but for mu."""
+        rho, size = self.spec.rho, self.spec.majority_size
+        cut = f"{thousands(size)} images a majority class" if size else ""
+        parts = filter(None, [f"rho {rho:g}" if rho else "", cut, self.remark])
+        return f"{self.dataset} ({', '.join(parts) or 'natural counts'})"
+
+    @property
+    def record(self) -> Record:
+        return {"dataset": self.dataset, "rho": self.spec.rho, "mu": self.spec.mu, "settings": self.remark}
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Everything of one budget, of which one selection counts.
 
     Attributes:
-        cells: by column, where the method alone names it.
-        chosen: methods, by ``stem``, whose column is what validation chose.
-        others: further settings, each of which gets a column that is named after it.
+        rows: data variants, in the order of the tables.
+        families, datasets: the numbers of rows that differ in mu only, and those of each data set.
+        runs: a line for each run in each column where it stands, selection and score; ``row`` is a number of ``rows``.
+        swept: likewise for the runs that differ in eps only, by ``eps``; the column is no column of the tables.
     """
+
+    budget: str
+    rows: tuple[Row, ...]
+    families: list[list[int]]
+    datasets: dict[str, list[int]]
+    columns: tuple[Column, ...]
+    runs: pd.DataFrame
+    swept: pd.DataFrame
+    selection: str = "best"
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """In files, and in titles."""
+        return f"{self.budget}-{self.selection}", f"{BUDGETS[self.budget]}, {SELECTIONS[self.selection]}"
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Titles of what says which data variant a line is."""
+        return ("data set", "rho", "mu", "settings")[: 4 if any(r.remark for r in self.rows) else 3]
+
+    def head_of(self, row: Row, *instead: str) -> tuple[str, ...]:
+        """Which data variant a line is, or other texts in the place of the last of these."""
+        texts = [MISSING if v is None else f"{v:g}" if isinstance(v, float) else v for v in row.record.values()]
+        return (*texts[: 4 - len(instead)], *instead)[: len(self.head)]
+
+    def column(self, label: str) -> Column | None:
+        """The column of a label, if there is one."""
+        return next((c for c in self.columns if c.label == label), None)
+
+    def alike(self, column: Column, other: Column, what: Collection[str] = ("eps",)) -> bool:
+        """Whether two columns have the same values of these parameters wherever both have runs."""
+        both = [row.cells for row in self.rows if {column, other} <= set(row.cells)]
+        pairs = [[cells[c][0].spec.expression for c in (column, other)] for cells in both]
+        return all(a.get(name) == b.get(name) for a, b in pairs for name in what)
+
+    def _spreads(self, frame: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+        own = frame[frame["selection"] == self.selection]
+        return own.groupby(by, sort=False, dropna=False)["value"].agg(tuple).map(Spread)
+
+    @cached_property
+    def spreads(self) -> pd.DataFrame:
+        """The scores of each cell, by measure and row down and column across; NaN where it has no run."""
+        every = pd.MultiIndex.from_product([[m.name for m in (*MEASURES, *COSTS)], range(len(self.rows))])
+        found = self._spreads(self.runs, ["measure", "row", "column"]).unstack("column")
+        return found.reindex(index=every, columns=list(self.columns))
+
+    def average(self, measure: Measure, *groups: Sequence[int]) -> pd.Series:
+        """Each column's mean of the means of groups of rows; NaN unless it has runs in all, since others are not comparable."""
+        found = (self.spreads.loc[measure.name].loc[rows] for rows in groups)
+        means = [own.map(lambda s: s.mean, na_action="ignore").agg(mean) for own in found]
+        return pd.DataFrame(means).agg(mean)
+
+    @cached_property
+    def by_eps(self) -> pd.DataFrame:
+        """A line for each row, method and eps, with its macro-F1, where eps was swept."""
+        own = self.swept[self.swept["measure"] == F1.name]
+        return self._spreads(own, ["row", "column", "eps", "tau"]).reset_index()
+
+    @cached_property
+    def pair(self) -> Callable[[Measure, Column, Column], pd.DataFrame]:
+        """Of two columns: by row, the scores of each on the replicates that both have, and their differences."""
+        own, by = self.runs[self.runs["selection"] == self.selection], ["measure", "row", *Replicate._fields]
+        scores = own.pivot(index=by, columns="column", values="value")
+
+        def pair(measure: Measure, own: Column, other: Column) -> pd.DataFrame:
+            both = scores.loc[measure.name, [own, other]].dropna().set_axis(["own", "other"], axis=1)
+            return both.assign(difference=both["own"] - both["other"]).groupby(level="row").agg(tuple).map(Spread)
+
+        return cache(pair)
+
+    def wins(self, measure: Measure, own: Column, other: Column) -> tuple[int, int, int]:
+        """In how many rows a column wins, ties and loses against another."""
+        means = self.pair(measure, own, other).map(lambda s: s.mean)
+        return paper.record(list(zip(means["own"], means["other"], strict=True)), measure.digits)
+
+
+def mean(values: Iterable[float]) -> float:
+    """The mean, rounded once; NaN where a value is."""
+    return Spread(tuple(values)).mean
+
+
+def arrange(runs: Collection[Run], tuning: Collection[Run], names: Mapping[str, str]) -> tuple[Grid, ...]:
+    """One grid for each budget that the runs have; names are of data sets, by fingerprint.
+
+    Methods whose epochs have oversampling's length take as many updates under both budgets, so their runs count for both.
+    """
+    return tuple(_grid(b, _under(b, runs), tuning, names) for b in BUDGETS if any(r.spec.budget == b for r in runs))
+
+
+def _under(budget: str, runs: Iterable[Run]) -> list[Run]:
+    return [r for r in runs if replace(r.spec, budget=budget) == r.spec]
+
+
+def _grid(budget: str, runs: Iterable[Run], tuning: Collection[Run], names: Mapping[str, str]) -> Grid:
+    found = [_places(v, names.get(v.spec.data, v.runs[0].source), budget, tuning) for v in variants(runs)]
+    rows = sorted((_row(own, found) for own in found), key=lambda r: (r.dataset, str(r.family), r.spec.mu or 0.0))
+    if all(r.cells.get(AT) in (None, r.cells.get(NOISE)) for r in rows):  # the control was run at AOS's eps only
+        rows = [replace(r, cells={c: own for c, own in r.cells.items() if c != AT}) for r in rows]
+    rows = [replace(r, remark=_remark(r, rows)) for r in rows]
+    numbers = range(len(rows))
+    placed = [((r.dataset, i, c), run) for i, r in enumerate(rows) for c, own in r.cells.items() for run in own]
+    swept = [((i, *said), run) for i, r in enumerate(rows) for said, own in _swept(r.variant) for run in own.runs]
+    return Grid(
+        budget,
+        tuple(rows),
+        [list(own) for _, own in groupby(numbers, key=lambda i: rows[i].family)],
+        {name: list(own) for name, own in groupby(numbers, key=lambda i: rows[i].dataset)},
+        tuple(sorted({c for r in rows for c in r.cells})),
+        _long_frame(placed, ["dataset", "row", "column"]),
+        _long_frame(swept, ["row", "column", "eps", "tau"]),
+    )
+
+
+def _long_frame(placed: Iterable[tuple[tuple[object, ...], Run]], by: Sequence[str]) -> pd.DataFrame:
+    """A line for each run, selection and score, after what is said of the run."""
+    lines = [
+        (*said, *run.key, selection, measure.name, measure.of(run, getattr(run, selection)))
+        for said, run in placed
+        for selection in SELECTIONS
+        for measure in (*MEASURES, *COSTS)
+    ]
+    # Texts stay Python's and no keys: names may hold lone surrogates, which pandas' own texts refuse.
+    frame = pd.DataFrame(lines, columns=[*by, *Replicate._fields, "selection", "measure", "value"], dtype=object)
+    return frame.astype({"value": float})
+
+
+class _Places(NamedTuple):
+    """Where the settings of a data variant stand: in columns of methods, some of which validation chose, or in their own."""
 
     variant: Variant
     dataset: str
-    cells: Mapping[Column, Group]
+    groups: Mapping[Expression, Group]
+    cells: Mapping[Column, Expression]
     chosen: Collection[str]
-    others: Mapping[Expression, Group]
-
-    def settings(self, column: Column) -> list[Expression]:
-        """Those of a method, here by its main column, that have columns of their own."""
-        main = [_set(self.cells[column])] if column in self.cells else []
-        return main + [s for s in self.others if stem(s) == column.stem]
+    others: Collection[Expression]
 
 
 def _set(group: Group) -> Expression:
@@ -99,96 +274,77 @@ def _main(setting: Expression) -> Column:
     return Column(stem(setting), setting.name, stem(setting))
 
 
-def _row(own: _Places, places: Sequence[_Places]) -> Row:
+def _row(own: _Places, places: Iterable[_Places]) -> Row:
     """Settings are told apart by what differs within a row: what follows mu or the data set is no column of its own."""
     alike = [p for p in places if p.dataset == own.dataset]
     cells = dict(own.cells)
-    for main in dict.fromkeys(_main(_set(g)) for g in own.variant.groups):
-        keys = {key for p in alike for key in varied(p.settings(main))}
-        named = [own.others[s] for s in own.settings(main) if s in own.others]
-        if keys and not any(main.stem in p.chosen for p in alike) and main in cells:
+    for main in dict.fromkeys(map(_main, own.groups)):
+        named, *others = ([s for s in p.others if stem(s) == main.stem] for p in (own, *alike))
+        shown = ([*filter(None, [p.cells.get(main)]), *more] for p, more in zip(alike, others, strict=True))
+        keys = {key for settings in shown for key in varied(settings)}
+        if keys and main in cells and not any(main.stem in p.chosen for p in alike):
             named.append(cells.pop(main))  # alone, for want of the others' runs
-        for group in named:
-            column = replace(main, label=f"{main.stem} {details(_set(group), keys) or 'as usual'}")
+        for setting in named:
+            column = replace(main, label=f"{main.stem} {details(setting, keys) or 'as usual'}")
             # Values that are rounded to the same text are told apart by everything that was set.
-            cells[column if column not in cells else replace(main, label=str(_set(group)))] = group
-    return Row(own.dataset, own.variant, {column: group.runs for column, group in cells.items()})
+            cells[column if column not in cells else replace(main, label=str(setting))] = setting
+    return Row(own.dataset, own.variant, {column: own.groups[s].runs for column, s in cells.items()})
 
 
-def _chosen(tuning: Sequence[Run]) -> dict[str, list[Expression]]:
-    """What validation chose for each method, the smallest of equals: first by a search of its own, then of some eps.
-
-    Several eps with all else equal are a choice of eps; whatever else was tried is one search.
-    """
+def _chosen(tuning: Iterable[Run], budget: str) -> dict[str, list[Expression]]:
+    """What validation chose for each method, the smallest of equals: first by a search, then of several eps with all else equal."""
+    tuning = _under(budget, tuning)
     sizes = Counter(but_eps(s) for s in {r.spec.expression for r in tuning} if s.number("eps") is not None)
-    searches: dict[str, dict[Expression | None, list[Run]]] = {}
+    best: dict[tuple[str, Expression | None], Run] = {}
     for run in sorted(tuning, key=lambda r: [v for v in stated(r.spec.expression).values() if not isinstance(v, str)]):
         setting = run.spec.expression
-        kind = but_eps(setting) if sizes[but_eps(setting)] >= ENOUGH_EPS else None
-        searches.setdefault(stem(setting), {}).setdefault(kind, []).append(run)
-    return {
-        method: [
-            max(own[kind], key=lambda r: r.best.macro_f1).spec.expression
-            for kind in sorted(own, key=lambda kind: kind is not None)
-        ]
-        for method, own in searches.items()
-    }
+        search = stem(setting), but_eps(setting) if sizes[but_eps(setting)] >= ENOUGH_EPS else None
+        best[search] = max(best.get(search, run), run, key=lambda r: r.best.macro_f1)
+    found: dict[str, list[Expression]] = {}
+    for (method, _), run in sorted(best.items(), key=lambda item: item[0][1] is not None):
+        found.setdefault(method, []).append(run.spec.expression)
+    return found
 
 
-def _places(variant: Variant, dataset: str, budget: str, tuning: Sequence[Run]) -> _Places:
+def _places(variant: Variant, dataset: str, budget: str, tuning: Iterable[Run]) -> _Places:
     """A method as it was chosen, or was set alone; the control at AOS's eps; other settings, but for those of a sweep of eps."""
     ours = [r for r in tuning if replace(r.spec.variant(), tuning=False) == variant.spec]
-    chosen = _chosen([r for r in ours if _counts(r.spec, budget)])
-    elsewhere = [_chosen([r for r in ours if _counts(r.spec, other)]) for other in BUDGETS if other != budget]
-    by_setting = {_set(g): g for g in variant.groups}
-    found: dict[Column, Group] = {}
-    searched = set()
-    for column in dict.fromkeys(map(_main, by_setting)):
-        own = [s for s in by_setting if stem(s) == column.stem]
-        main = next((s for s in chosen.get(column.stem, ()) if s in own), None)
-        if main is not None:
+    chosen, *elsewhere = (_chosen(ours, b) for b in sorted(BUDGETS, key=lambda b: b != budget))
+    groups = {_set(g): g for g in variant.groups}
+    others, cells, searched = list(groups), dict[Column, Expression](), set[str]()
+    for column in dict.fromkeys(map(_main, groups)):
+        own, best = [s for s in groups if stem(s) == column.stem], chosen.get(column.stem, ())
+        if found := [s for s in best if s in own]:
             searched.add(column.stem)
-            for other in (s for some in elsewhere for s in some.get(column.stem, ()) if s not in chosen[column.stem]):
-                by_setting.pop(other, None)  # the other budget's search chose it
-        elif len(own) == 1:
-            main = own[0]
-        if main is not None:
-            found[column] = by_setting[main]
-    if (aos := found.get(AOS)) is not None:
-        wanted = _set(aos).renamed("aos", CONTROL)
-        if wanted in by_setting:
-            found[replace(NOISE, label=AT_AOS)] = by_setting[wanted]
-            if wanted not in chosen.get(CONTROL, [wanted]) and found.get(NOISE) is by_setting[wanted]:
-                del found[NOISE]  # it was not run at its own eps yet
-    known = [s for own in chosen.values() for s in own if s in by_setting]
-    known += [_set(g) for g in found.values()]
-    left = {s: g for s, g in by_setting.items() if g not in found.values() and not _swept(s, known, by_setting)}
-    return _Places(variant, dataset, found, searched, left)
+            there = {s for some in elsewhere for s in some.get(column.stem, ())} - {*best}
+            others = [s for s in others if s not in there]  # the other budget's search chose it
+        if found or len(own) == 1:
+            cells[column] = (found or own)[0]
+    if AOS in cells and (wanted := cells[AOS].renamed("aos", CONTROL)) in others:
+        cells[AT] = wanted
+        if wanted not in chosen.get(CONTROL, [wanted]) and cells.get(NOISE) == wanted:
+            del cells[NOISE]  # it was not run at its own eps yet
+    known = {s for best in chosen.values() for s in best if s in others} | {*cells.values()}
+    alike = {s: [other for other in others if differ_in_eps(s, other)] for s in others}
+    # Of several eps, those beside one that is a column, and those that are too many for columns, are in the figure only.
+    left = [s for s in others if s in known or (len(alike[s]) < ENOUGH_EPS and known.isdisjoint(alike[s]))]
+    return _Places(variant, dataset, groups, cells, searched, [s for s in left if s not in cells.values()])
 
 
-def _swept(setting: Expression, known: Sequence[Expression], settings: Iterable[Expression]) -> bool:
-    """Whether a setting is one of several eps, of which another is a column, or which are too many for columns."""
-    if setting in known:
-        return False
-    alike = [s for s in settings if _same_but_eps(s, setting)]
-    return any(_same_but_eps(setting, other) for other in known) or len(alike) >= ENOUGH_EPS
-
-
-def _same_but_eps(one: Expression, other: Expression) -> bool:
-    return one.number("eps") is not None and but_eps(one) == but_eps(other)
-
-
-def _remark(row: Row, rows: Sequence[Row]) -> str:
+def _remark(row: Row, rows: Iterable[Row]) -> str:
     """In which settings a row differs from others of the same data set, rho and mu."""
     own = row.spec
     like = [r.spec for r in rows if (r.dataset, r.spec.rho, r.spec.mu) == (row.dataset, own.rho, own.mu)]
     return settings_text(own, differing(like))
 
 
-def _sweep(row: Row) -> Sweep | None:
-    found: dict[str, tuple[Group, ...]] = {}
-    for first in map(_set, row.variant.groups):
-        alike = [g for g in row.variant.groups if _same_but_eps(_set(g), first)]
+def _swept(variant: Variant) -> Iterator[tuple[tuple[object, ...], Group]]:
+    """The groups that differ in eps only, of each method those with the most eps."""
+    found = dict[str, list[Group]]()
+    for first in map(_set, variant.groups):
+        alike = [g for g in variant.groups if differ_in_eps(_set(g), first)]
         if len(alike) >= max(ENOUGH_EPS, len(found.get(stem(first), ())) + 1):
-            found[stem(first)] = tuple(sorted(alike, key=lambda g: eps_of(g.runs[0].spec)))
-    return Sweep(row, found, row.cells.get(ROS, ())) if found else None
+            found[stem(first)] = sorted(alike, key=lambda g: _set(g).number("eps") or 0.0)
+    for own, method, group in ((_set(g), method, g) for method, groups in found.items() for g in groups):
+        column = Column(f"{group.method} {details(but_eps(own))}", group.method, method)
+        yield (column, own.number("eps"), own.number("tau")), group

@@ -1,137 +1,176 @@
-"""Which figures a grid gets, and what is said of them."""
+"""Figures of a grid: the gain over oversampling by mu, the score by eps, and ranks over data sets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
 from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from underdog.reporting.grid_differences import REFERENCE, OverSets, difference
-from underdog.reporting.grid_plots import Points, on_scale, points_plot, rank_plot
-from underdog.reporting.grid_runs import Column, Row, Sweep
-from underdog.reporting.grid_sheets import F1, Setup, family_name
-from underdog.reporting.methods import eps_of
-from underdog.reporting.plots import Style, styles
+from underdog.reporting.grid_arrange import F1, REFERENCE, Grid, Measure
+from underdog.reporting.plots import INK, PAPER, WIDTH, Style, look, styles, svg
+from underdog.reporting.statistics import OverSets, Ranking, posthocs_module
 from underdog.reporting.summary import Spread
-from underdog.reporting.words import decimal, plural, signed
+from underdog.reporting.words import decimal, plural, signed, spread
 
-__all__ = ["Picture", "pictures"]
+__all__ = ["Picture", "on_scale", "pictures"]
+
+#: A method that lies further below the others than so many times their range would flatten them.
+OUTLYING = 1.0
+ENOUGH_LINES = 3
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A figure, what it shows, and the methods in it."""
 
     title: str
     drawing: Markup
     caption: str
-    looks: dict[str, Style]
+    looks: Mapping[str, Style]
 
 
-def pictures(setup: Setup, tested: Sequence[OverSets]) -> Iterable[Picture]:
+def pictures(grid: Grid, tested: Mapping[Measure, OverSets]) -> Iterator[Picture]:
     """The gain by mu of every data set, the score by eps where that was swept, and ranks where they are tested."""
-    looks = styles([(c.label, c.method) for c in setup.grid.columns])
-    for i, family in enumerate(setup.grid.families):
-        if (picture := _gain(setup, family, looks, f"{setup.name}-gain{i}")) is not None:
-            yield picture
-    for i, sweep in enumerate(setup.grid.sweeps):
-        yield _by_eps(setup, sweep, f"{setup.name}-eps{i}")
-    for own in tested:
+    looks = styles([(c.label, c.method) for c in grid.columns])
+    for i, family in enumerate(grid.families):
+        yield from _gain(grid, family, looks, f"{grid.names[0]}-gain{i}")
+    for i, (row, swept) in enumerate(grid.by_eps.groupby("row")):
+        yield _by_eps(grid, row, swept, f"{grid.names[0]}-eps{i}")
+    for measure, own in tested.items():
         if own.ranking is not None:
-            drawing = rank_plot(own.ranking, looks, f"{setup.name}-{own.measure.name}-ranks")
-            caption = (
-                f"Mean rank by {own.measure.title} over {plural(len(own.datasets), 'data set')}, 1 the best. {own.said}"
-            )
-            yield Picture(f"Critical difference: {own.measure.title}", drawing, caption, {})
+            drawing = _rank_plot(own.ranking, looks, f"{grid.names[0]}-{measure.name}-ranks")
+            sets = plural(len(grid.datasets), "data set")
+            caption = f"Mean rank by {measure.title} over {sets}, 1 the best. {own.said}"
+            yield Picture(f"Critical difference: {measure.title}", drawing, caption, {})
 
 
-def _gain(setup: Setup, family: Sequence[Row], looks: dict[str, Style], name: str) -> Picture | None:
-    """The gain over oversampling by mu; None without a mu or without oversampling."""
-    reference = setup.grid.column(REFERENCE)
-    rows = [row for row in family if row.spec.mu is not None]
-    if reference is None or not rows:
-        return None
-    found = [_gains(setup, rows, c, reference, looks[c.label]) for c in setup.grid.columns if c != reference]
-    ours = {c.label for c in setup.grid.columns if c.method == "aos"}
-    shown, far = on_scale([points for points in found if points.x], keep=ours)
-    if not shown:
-        return None
-    sizes = {len(v) for points in (*shown, *far) for v in points.values}
-    alt = f"Macro-F1 minus that of {REFERENCE} on {family_name(family[0])}: " + "; ".join(map(_means, shown))
-    drawing = points_plot(
-        shown,
-        {row.spec.mu or 0.0: f"{row.spec.mu:g}" for row in rows},
-        ("mu, share of rare classes", f"macro-F1 minus that of {REFERENCE}, {_n(sizes)}"),
-        name,
-        alt,
-        zero=True,
-    )
-    left = f" Not drawn, so that the others can be told apart: {'; '.join(map(_means, far))}." if far else ""
+def _gain(grid: Grid, family: Sequence[int], looks: Mapping[str, Style], name: str) -> Iterator[Picture]:
+    """The gain over oversampling by mu; none without a mu or without oversampling."""
+    mus = {i: mu for i in family if (mu := grid.rows[i].spec.mu) is not None}
+    reference, others = grid.column(REFERENCE), [c for c in grid.columns if c.label != REFERENCE]
+    if reference is None or not mus or not others:
+        return
+    gains = pd.DataFrame({c: grid.pair(F1, c, reference)["difference"] for c in others}).reindex(list(mus))
+    gains = gains.set_axis(list(mus.values())).dropna(axis=1, how="all")
+    shown, far = on_scale(gains, keep=[c for c in others if c.method == "aos"])
+    if shown.empty:
+        return
+    gain, title = f"acro-F1 minus that of {REFERENCE}", grid.rows[family[0]].name
+    alt, hidden = (_said(own, signed, "mu {:g}".format) for own in (shown, far))
+    ticks, labels = {mu: f"{mu:g}" for mu in mus.values()}, ("mu, share of rare classes", f"m{gain}, {_n(shown, far)}")
+    drawing = _points_plot(shown, looks, ticks, labels, name, f"M{gain} on {title}: {alt}", zero=True)
+    left = f" Not drawn, so that the others can be told apart: {hidden}." if hidden else ""
     caption = f"Large: mean over seeds; small: each seed; the line at 0 is {REFERENCE}.{left}"
-    return Picture(
-        f"Gain over {REFERENCE}: {family_name(family[0])}", drawing, caption, {p.label: p.style for p in shown}
-    )
+    yield Picture(f"Gain over {REFERENCE}: {title}", drawing, caption, {c.label: looks[c.label] for c in shown})
 
 
-def _gains(setup: Setup, rows: Sequence[Row], own: Column, other: Column, style: Style) -> Points:
-    found = {row.spec.mu or 0.0: difference(row, own, other, F1, setup.selection) for row in rows}
-    known = {mu: spread.values for mu, spread in found.items() if spread is not None}
-    return Points(own.label, style, tuple(known), tuple(known.values()))
+def _said(methods: pd.DataFrame, number: Callable[[float, int], str], place: Callable[[float], str]) -> str:
+    said = ([f"{number(s.mean, 4)} at {place(x)}" for x, s in own.dropna().items()] for _, own in methods.items())
+    return "; ".join(f"{column.label} {', '.join(own)}" for column, own in zip(methods, said, strict=True))
 
 
-def _means(points: Points) -> str:
-    return f"{points.label} " + ", ".join(
-        f"{signed(m, 4)} at mu {x:g}" for x, m in zip(points.x, points.means, strict=True)
-    )
+def _n(*methods: pd.DataFrame) -> str:
+    sizes = {s.n for own in methods for s in own.to_numpy().flat if isinstance(s, Spread)}
+    return f"n = {min(sizes)}" if len(sizes) == 1 else f"n = {min(sizes)} to {max(sizes)}"
 
 
-def _n(sizes: Iterable[int]) -> str:
-    low, *_, high = (*sorted(sizes), max(sizes))
-    return f"n = {low}" if low == high else f"n = {low} to {high}"
-
-
-def _by_eps(setup: Setup, sweep: Sweep, name: str) -> Picture:
+def _by_eps(grid: Grid, row: int, swept: pd.DataFrame, name: str) -> Picture:
     """Macro-F1 by eps, along a logarithmic scale, and oversampling's as a line."""
-    looks = styles([("ros", "ros"), *((stem, own[0].method) for stem, own in sweep.groups.items())])
-    sizes = sorted({eps_of(g.runs[0].spec) for own in sweep.groups.values() for g in own})
-    place = {eps: float(i) for i, eps in enumerate(sizes)}
-    lines = [
-        Points(
-            stem,
-            looks[stem],
-            tuple(place[eps_of(g.runs[0].spec)] for g in own),
-            tuple(tuple(F1(run, setup.selection) for run in g.runs) for g in own),
-        )
-        for stem, own in sweep.groups.items()
-    ]
-    ros = tuple(F1(run, setup.selection) for run in sweep.ros)
-    level = Points(REFERENCE, looks[REFERENCE], (0.0,), (ros,)) if ros else None
-    n = {len(v) for points in lines for v in points.values} | ({len(ros)} if ros else set())
-    title = (
-        f"{family_name(sweep.row)}, mu {sweep.row.spec.mu:g}"
-        if sweep.row.spec.mu is not None
-        else family_name(sweep.row)
-    )
-    alt = f"Macro-F1 by eps on {title}: " + "; ".join(
-        f"{p.label} "
-        + ", ".join(f"{decimal(m, 4)} at {eps * 255:.3g}/255" for eps, m in zip(place, p.means, strict=False))
-        for p in lines
-    )
-    drawing = points_plot(
-        lines,
-        {x: f"{eps * 255:.3g}" for eps, x in place.items()},
-        ("eps, in 1/255", f"macro-F1, test images, {_n(n)}"),
-        name,
-        alt,
-        level,
-    )
-    band = f" Level line: {REFERENCE} {_spread(ros)}, with a band of one standard deviation." if ros else ""
+    columns = list(dict.fromkeys(swept["column"]))
+    values = swept.pivot(index="eps", columns="column", values="value")[columns]
+    ticks = {float(i): f"{eps * 255:.3g}" for i, eps in enumerate(values.index)}
+    values = values.set_axis([replace(c, label=c.stem) for c in columns], axis=1).set_axis(list(ticks))
+    variant = grid.rows[row]
+    level = grid.spreads.loc[[(F1.name, row)], [c for c in variant.cells if c.label == REFERENCE]]
+    looks = styles([(REFERENCE, REFERENCE), *((c.stem, c.method) for c in columns)])
+    ros = None if level.empty else level.iat[0, 0]
+    title = variant.name + ("" if variant.spec.mu is None else f", mu {variant.spec.mu:g}")
+    alt = _said(values, decimal, lambda x: f"{ticks[x]}/255")
+    labels = "eps, in 1/255", f"macro-F1, test images, {_n(values, level)}"
+    drawing = _points_plot(values, looks, ticks, labels, name, f"Macro-F1 by eps on {title}: {alt}", ros)
+    band = f" Level line: {REFERENCE} {spread(ros, 4)}, with a band of one standard deviation." if ros else ""
     caption = f"Large: mean over seeds; small: each seed.{band} These are test scores, so the best eps here is chosen in hindsight."
-    shown = {p.label: p.style for p in lines} | ({REFERENCE: looks[REFERENCE]} if ros else {})
-    return Picture(f"Macro-F1 by eps: {title}", drawing, caption, shown)
+    shown = [*(c.stem for c in columns), *([REFERENCE] if ros else [])]
+    return Picture(f"Macro-F1 by eps: {title}", drawing, caption, {label: looks[label] for label in shown})
 
 
-def _spread(values: Sequence[float]) -> str:
-    found = Spread(tuple(values))
-    return decimal(found.mean, 4) + ("" if found.sd is None else f" ± {decimal(found.sd, 4)}")
+def on_scale(methods: pd.DataFrame, keep: Container[object] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Columns that one scale can show, three and those to keep at least, and those so far below that they would flatten these."""
+    lows = methods.map(lambda s: min(s.values), na_action="ignore").min()
+    highs = methods.map(lambda s: max(s.values), na_action="ignore").max()
+    kept, far = list(methods), []
+    for lowest in lows.sort_values(kind="stable").index:
+        rest = [m for m in kept if m != lowest]
+        if len(rest) < ENOUGH_LINES or lowest in keep:
+            break
+        low, high = min(0.0, lows[rest].min()), max(0.0, highs[rest].max())
+        if lows[lowest] > low - OUTLYING * (high - low):
+            break
+        kept = rest
+        far.append(lowest)
+    return methods[kept], methods[far]
+
+
+def _points_plot(
+    methods: pd.DataFrame, looks: Mapping[str, Style], ticks: Mapping[float, str], labels: tuple[str, str], name: str, alt: str,
+    level: Spread | None = None, zero: bool = False,
+) -> Markup:  # fmt: skip
+    """A line through the means of each method by x, and a small point for every seed; oversampling may be a level line."""
+    with look():
+        figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+        axes = figure.add_subplot()
+        if zero:
+            axes.axhline(0, color=INK, linewidth=0.8)
+        if level is not None:
+            axes.axhline(level.mean, c=looks[REFERENCE].colour, ls=looks[REFERENCE].line, lw=1.4)
+        if level is not None and level.sd is not None:
+            axes.axhspan(level.mean - level.sd, level.mean + level.sd, color=looks[REFERENCE].colour, alpha=0.15, lw=0)
+        x = sorted(ticks)
+        # Two positions lie apart enough as they are, so that no step is more than a quarter of all.
+        step = min([*np.diff(x).tolist(), (x[-1] - x[0]) / 4]) if len(x) > 1 else 1.0
+        shifts = np.linspace(-0.2, 0.2, methods.shape[1]) * step if methods.shape[1] > 1 else [0.0]
+        # Methods stand a little beside one another, so that points are seen.
+        for shift, (column, own) in zip(shifts, methods.items(), strict=True):
+            known, style = own.dropna(), looks[column.label]
+            at = known.index.to_numpy() + shift
+            axes.plot(at, [s.mean for s in known], style.marker, c=style.colour, ls=style.line, lw=1.5, ms=5.5)
+            for position, values in ((position, s.values) for position, s in zip(at, known, strict=True) if s.n > 1):
+                where = [position] * len(values)
+                axes.plot(where, values, style.marker, c=style.colour, ms=3.2, alpha=0.55, mec=PAPER, mew=0.3)
+        axes.set_xticks(list(ticks), list(ticks.values()))
+        axes.set_xlim(x[0] - 0.45 * step, x[-1] + 0.45 * step)
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        return svg(figure, name, alt)
+
+
+def _rank_plot(found: Ranking, styles: Mapping[str, Style], name: str) -> Markup:
+    """Mean ranks on a line, with a bar over methods that Nemenyi's test does not tell apart."""
+    ranks, bound = dict(found.ranks), found.critical_difference
+    pairs = pd.DataFrame([[found.nemenyi[a, b] for b in ranks] for a in ranks], list(ranks), list(ranks))
+    said = (f"{label} {rank:.2f}" for label, rank in sorted(ranks.items(), key=lambda item: item[1]))
+    with look():
+        mpl.rcParams["axes.grid"] = False
+        figure = Figure(figsize=(WIDTH, 1.3 + 0.2 * len(ranks)), layout="constrained")
+        axes = figure.add_subplot()
+        colours = {label: styles[label].colour for label in ranks}
+        drawn = posthocs_module().critical_difference_diagram(
+            ranks, pairs, ax=axes, color_palette=colours, crossbar_props={"color": INK, "marker": ""},
+            text_h_margin=0.04 * len(ranks),
+            label_fmt_left="{label} {rank:.2f}\N{NO-BREAK SPACE}", label_fmt_right="\N{NO-BREAK SPACE}{rank:.2f} {label}",
+        )  # fmt: skip
+        for text in drawn["labels"]:
+            text.set_color(INK)
+        first = min(ranks.values())
+        axes.plot([first, first + bound], [1.9, 1.9], color=INK, linewidth=1)
+        axes.text(first, 2.05, f"critical difference {bound:.2f}", va="bottom")
+        return svg(figure, name, f"Mean ranks: {'; '.join(said)}")

@@ -1,43 +1,50 @@
-"""The tables, figures and statistics of a folder of runs, in every format."""
+"""The tables, figures and statistics of a folder of runs as Markdown, LaTeX, CSV and a page; names in them may be anything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import json
+import operator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from underdog.errors import InputError
-from underdog.reporting.collect import Aside, collect, tuning_runs
-from underdog.reporting.grid_arrange import arrange
-from underdog.reporting.grid_counts import UPDATES, ZERO_RECALL, cost_sheet, wins_sheet
-from underdog.reporting.grid_data import dataset_names, of_these_data, reported
-from underdog.reporting.grid_differences import (
-    OverSets,
-    difference_sheets,
-    over_sets,
-    over_sets_sheets,
-)
-from underdog.reporting.grid_eps import eps_sheet
-from underdog.reporting.grid_formats import csv_text, latex_table, markdown, markdown_table
+from underdog.reporting.collect import UNREADABLE, Aside, collect, reason, tuning_runs
+from underdog.reporting.grid_arrange import F1, MEASURES, REFERENCE, SELECTIONS, Grid, Measure, Record, arrange
 from underdog.reporting.grid_pictures import Picture, pictures
-from underdog.reporting.grid_runs import SELECTIONS, Grid
-from underdog.reporting.grid_sheets import MEASURES, Setup, Sheet, score_sheet
-from underdog.reporting.grid_variants import variant_sheet
+from underdog.reporting.grid_sheets import Sheet, sheets, variant_sheet
 from underdog.reporting.grid_verdict import paragraph
 from underdog.reporting.page import environment, write_page
+from underdog.reporting.statistics import OverSets, over_sets
 from underdog.reporting.words import plural
-from underdog.run.files import write_atomic
+from underdog.run.files import read_json
 
-__all__ = ["write_tables"]
+__all__ = ["csv_text", "latex", "latex_table", "markdown", "markdown_table", "plain", "write_tables"]
 
+UNSCORED = "it has no test images; a run that chose a setting is not reported"
 STRANGERS = "counted; grid.json does not know their data, so these are named after their source"
+OLD = 'of the images that {} had before they changed, by grid.json\'s "before"; not counted'
+
+_LATEX = {
+    **{c: f"\\{c}" for c in "_%&#${}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", '"': r"\textquotedbl{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
+    **{"±": r"$\pm$", "\N{MINUS SIGN}": "$-$", "\N{EN DASH}": "--"},
+}
+#: What a spreadsheet takes for the beginning of a formula.
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Everything of one budget and selection."""
 
-    setup: Setup
+    name: str
+    title: str
     verdict: tuple[str, ...]
     sheets: tuple[Sheet, ...]
     pictures: tuple[Picture, ...]
@@ -60,65 +67,148 @@ def write_tables(folders: Sequence[Path], home: Path, output: Path) -> dict[str,
     *Source*: Tables 2 to 6 of the paper.
     """
     grids, asides, runs = _read(folders, home)
-    parts = [_part(Setup(grid, selection)) for grid in grids for selection in SELECTIONS]
+    parts = [_part(replace(grid, selection=selection)) for grid in grids for selection in SELECTIONS]
     trained = [variant_sheet(grid) for grid in grids]
     for sheet in (*trained, *(s for part in parts for s in part.sheets)):
-        _write(output / "csv" / f"{sheet.name}.csv", csv_text(sheet.records))
-        _write(output / "latex" / f"{sheet.name}.tex", latex_table(sheet))
-    _write(output / "tables.md", _markdown(parts, trained, asides))
+        write_page(csv_text(sheet.records), output / "csv" / f"{sheet.name}.csv")
+        write_page(latex_table(sheet), output / "latex" / f"{sheet.name}.tex")
+    write_page(_markdown(parts, trained, asides), output / "tables.md")
     templates = environment()
     templates.globals |= {"plural": plural}
     page = templates.get_template("grid.html.j2").render(parts=parts, trained=trained, asides=asides, runs=runs)
     write_page(page, output / "tables.html")
-    return {part.setup.title: part.verdict for part in parts}
+    return {part.title: part.verdict for part in parts}
 
 
-def _write(path: Path, text: str) -> None:
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="replace"))
-
-
-def _read(folders: Sequence[Path], home: Path) -> tuple[tuple[Grid, ...], tuple[Aside, ...], int]:
+def _read(folders: Sequence[Path], home: Path) -> tuple[tuple[Grid, ...], list[Aside], int]:
+    """The grids, what is said of what was read, and how many runs are counted."""
     collected = collect(folders)
-    runs, unscored = reported(collected.runs)
-    if not runs:
+    now, before, unnamed = _dataset_names(home)
+    tuning, tested = tuning_runs(collected.runs), [r for r in collected.runs if r.part == "test"]
+    if not tested:
         raise InputError("no run with test images to make tables of: runs that chose a setting are not reported")
-    tuning = tuning_runs(collected.runs)
-    names = dataset_names(home)
-    runs, old = of_these_data(runs, names)
+    known = Counter(before[r.spec.data] for r in tested if r.spec.data in before)
+    old = [Aside(plural(n, "run"), OLD.format(name)) for name, n in known.items()]
+    runs = [r for r in tested if r.spec.data not in before]
     if not runs:
         raise InputError(f"no run of these data to make tables of: {'; '.join(f'{a.name} {a.reason}' for a in old)}")
-    strangers = [r for r in runs if names.now and r.spec.data not in names.now]
-    foreign = [Aside(plural(len(strangers), "run"), STRANGERS)] if strangers else []
-    asides = (*collected.asides, *unscored, *tuning.asides, *names.asides, *old, *foreign)
-    return arrange(runs, tuning.runs, names.now), asides, len(runs)
+    unscored = [Aside(r.name, UNSCORED) for r in collected.runs if r.part != "test"]
+    strangers = sum(r.spec.data not in now for r in runs) if now else 0
+    foreign = [Aside(plural(strangers, "run"), STRANGERS)] if strangers else []
+    asides = [*collected.asides, *unscored, *tuning.asides, *unnamed, *old, *foreign]
+    return arrange(runs, tuning.runs, now), asides, len(runs)
 
 
-def _part(setup: Setup) -> Part:
-    tested = tuple(over_sets(setup, measure) for measure in MEASURES)
-    return Part(setup, paragraph(setup, tested), tuple(_sheets(setup, tested)), tuple(pictures(setup, tested)))
+def _dataset_names(home: Path) -> tuple[dict[str, str], dict[str, str], list[Aside]]:
+    """By fingerprint, names of data sets, and of those before their images changed; none without ``grid.json``."""
+    path = home / "grid.json"
+    if not path.exists():
+        return {}, {}, []
+    try:
+        known = {str(name): own for name, own in read_json(path)["datasets"].items()}
+        now = {str(own["fingerprint"]): name for name, own in known.items()}
+        before = {str(f): name for name, own in known.items() for f in own.get("before", []) if f not in now}
+    except UNREADABLE as error:
+        return {}, {}, [Aside(path.name, f"data sets are named after their sources; {reason(error)}")]
+    return now, before, []
 
 
-def _sheets(setup: Setup, tested: Sequence[OverSets]) -> Iterable[Sheet]:
-    if setup.grid.sweeps:
-        yield eps_sheet(setup)
-    if not setup.grid.columns:
-        return
-    for measure in MEASURES:
-        yield score_sheet(setup, measure)
-        yield wins_sheet(setup, measure)
-    yield cost_sheet(setup, ZERO_RECALL)
-    if setup.selection == "best":  # at the last epoch it is the same
-        yield cost_sheet(setup, UPDATES)
-    yield from difference_sheets(setup)
-    yield from over_sets_sheets(setup, tested)
+def _part(grid: Grid) -> Part:
+    tested = {m: _tested(grid, m) for m in MEASURES}
+    said, shown = paragraph(grid, tested[F1].said), tuple(pictures(grid, tested))
+    return Part(*grid.names, said, tuple(sheets(grid, tested)), shown)
 
 
-def _markdown(parts: Sequence[Part], trained: Sequence[Sheet], asides: Sequence[Aside]) -> str:
+def _tested(grid: Grid, measure: Measure) -> OverSets:
+    means = pd.DataFrame([grid.average(measure, rows) for rows in grid.datasets.values() if grid.columns])
+    scores = {c.label: tuple(own) for c, own in means.dropna(axis=1).items()}
+    return over_sets(scores, REFERENCE, len(grid.datasets), len(grid.rows))
+
+
+def plain(text: str) -> str:
+    """A text on one line, without control characters."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\s*", " ", text)
+
+
+def latex(text: str) -> str:
+    """A text for LaTeX, where ten characters are commands."""
+    return "".join(_LATEX.get(c, c) for c in plain(text))
+
+
+def latex_table(sheet: Sheet) -> str:
+    """A ``table`` environment, for the packages booktabs and graphicx; what stands small below a figure gets a line of its own."""
+    lines = [
+        "% needs \\usepackage{booktabs,graphicx}",
+        r"\begin{table}",
+        r"\centering",
+        f"\\caption{{{latex(sheet.title)}. {' '.join(map(latex, sheet.remarks))}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        f"\\begin{{tabular}}{{{'l' * len(sheet.head)}{'r' * len(sheet.columns)}}}",
+        r"\toprule",
+        " & ".join(map(latex, (*sheet.head, *sheet.columns))) + r" \\",
+        r"\midrule",
+        *_latex_rows(sheet),
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_rows(sheet: Sheet) -> Iterator[str]:
+    after_average = False
+    for line in sheet.lines:
+        if after_average and not line.average:
+            yield r"\midrule"
+        after_average = line.average
+        figures = (rf"\textbf{{{latex(c.text)}}}" if c.highest else latex(c.text) for c in line.cells)
+        yield " & ".join((*map(latex, line.head), *figures)) + r" \\"
+        if any(c.beside for c in line.cells):
+            small = (rf"\scriptsize {latex(c.beside)}" if c.beside else "" for c in line.cells)
+            yield " & ".join((*("" for _ in line.head), *small)) + r" \\"
+
+
+def markdown(text: str) -> str:
+    """A text for Markdown, on one line: characters that would be markup are escaped."""
+    return re.sub(r"([\\`*_\[\]<>|#~$&])", r"\\\1", plain(text))
+
+
+def markdown_table(sheet: Sheet) -> str:
+    """A heading, a table, and its remarks."""
+    rows = [[markdown(t) for t in (*sheet.head, *sheet.columns)]]
+    rows.append(["---"] * len(sheet.head) + ["---:"] * len(sheet.columns))
+    for line in sheet.lines:
+        mark = "*" if line.average else ""
+        heads = (f"{mark}{markdown(t)}{mark}" if t else "" for t in line.head)
+        figures = (f"**{markdown(c.text)}**" if c.highest else markdown(c.text) for c in line.cells)
+        small = (f"<br>{markdown(c.beside)}" if c.beside else "" for c in line.cells)
+        rows.append([*heads, *map(operator.add, figures, small)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"### {markdown(sheet.title)}\n\n{table}\n\n{' '.join(map(markdown, sheet.remarks))}\n"
+
+
+def _markdown(parts: Iterable[Part], trained: Iterable[Sheet], asides: Sequence[Aside]) -> str:
     text = ["# Tables\n"]
     for part in parts:
-        text.append(f"## {markdown(part.setup.title[0].upper() + part.setup.title[1:])}\n")
+        text.append(f"## {markdown(part.title[0].upper() + part.title[1:])}\n")
         text += [f"{markdown(' '.join(part.verdict))}\n", *map(markdown_table, part.sheets)]
     text += ["## Data and training\n", *map(markdown_table, trained)]
     if asides:
         text += ["## Set aside\n", *(f"- {markdown(a.name)}: {markdown(a.reason)}" for a in asides), ""]
     return "\n".join(text)
+
+
+def csv_text(records: Iterable[Record]) -> str:
+    """Records with full precision; a text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    # As objects, so that counts stay whole beside cells without one.
+    frame = pd.DataFrame([{k: _harmless(v) for k, v in r.items()} for r in records], dtype=object)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text

@@ -2,145 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
-from underdog.reporting.grid_differences import REFERENCE, OverSets, difference, fair
-from underdog.reporting.grid_runs import AT_AOS, Column, Row
-from underdog.reporting.grid_sheets import F1, MEASURES, Setup
-from underdog.reporting.published import record
+from underdog.reporting.grid_arrange import AT_AOS, F1, MEASURES, REFERENCE, Column, Grid, mean
 from underdog.reporting.summary import ENOUGH_SEEDS, Spread
 from underdog.reporting.verdict import CONTROL
 from underdog.reporting.words import decimal, enumerated, plural, signed
 
-__all__ = ["paragraph"]
+__all__ = ["fair", "paragraph"]
 
 
-def paragraph(setup: Setup, tested: Sequence[OverSets]) -> tuple[str, ...]:
-    """Where each method stands against oversampling, where AOS does against the others, and what limits this."""
-    columns = setup.grid.columns
-    reference = setup.grid.column(REFERENCE)
+def paragraph(grid: Grid, on_sets: str) -> tuple[str, ...]:
+    """Where each method stands against oversampling, where AOS does against the others, what tests say, and what limits this."""
+    reference, columns = grid.column(REFERENCE), grid.columns
     ours = [c for c in columns if c.method == "aos"]
-    said = [_ranks(setup)] if columns else []
-    said += [s for c in ours if reference is not None and (s := _against(setup, c, reference))]
-    said += [s for c in ours for other in _controls(setup, c) if (s := _against(setup, c, other))]
     rest = [c for c in columns if c not in (*ours, reference)]
-    if reference is not None:
-        said += [_briefly(setup, rest, reference)] if rest else []
-    else:
+    # The random direction at AOS's eps says whether the direction matters; at its own best, whether AOS is worth it.
+    controls = sorted((c for c in columns if c.method == CONTROL), key=lambda c: c.label != AT_AOS)
+    said = [_ranks(grid)] if columns else []
+    said += [_against(grid, c, reference) for c in ours] if reference is not None else []
+    said += [_against(grid, own, c) for own in ours for c in controls if fair(grid, own, c)]
+    if reference is None:
         said.append(f"{REFERENCE} was not run, so nothing is held against it.")
-    if not ours and not any(stem.split()[0] == "aos" for stem in setup.grid.swept):
+    elif rest:
+        said.append(_briefly(grid, rest, reference))
+    swept = [s for s in dict.fromkeys(c.stem for c in grid.swept["column"]) if s not in {c.stem for c in columns}]
+    if not ours and not any(s.split()[0] == "aos" for s in swept):
         said.append("aos was not run.")
-    if swept := setup.grid.swept:
-        said.append(
-            f"{enumerated(swept)}: run at several eps, of which validation chose none, so no column is one of them; "
-            "macro-F1 by eps is in a figure and a table of its own."
-        )
-    return (*said, *(own.said for own in tested[:1]), *_limits(setup))
+    if swept:
+        why = "run at several eps, of which validation chose none, so no column is one of them"
+        said.append(f"{enumerated(swept)}: {why}; macro-F1 by eps is in a figure and a table of its own.")
+    return (*filter(None, said), on_sets, *_limits(grid))
 
 
-def _controls(setup: Setup, ours: Column) -> list[Column]:
-    """The random direction at AOS's eps says whether the direction matters; at its own best, whether AOS is worth it."""
-    found = [c for c in setup.grid.columns if c.method == CONTROL and fair(setup.grid, ours, c)]
-    return sorted(found, key=lambda c: c.label != AT_AOS)
+def fair(grid: Grid, ours: Column, other: Column) -> bool:
+    """Whether AOS is held against a column: the control at another eps says nothing, but where each has an eps of its own."""
+    return other.method != CONTROL or (ours.main and other.main) or grid.alike(ours, other)
 
 
-def _ranks(setup: Setup) -> str:
-    grid = setup.grid
-    means = {c: grid.overall(c, F1, setup.selection) for c in grid.columns}
-    known = {c: m for c, m in means.items() if m is not None}
+def _ranks(grid: Grid) -> str:
+    means = grid.average(F1, *grid.families)
     variants = f"{plural(len(grid.rows), 'data variant')} of {plural(len(grid.datasets), 'data set')}"
-    if len(known) < 2:
+    texts = [f"{c.label} {decimal(m, 4)}" for c, m in sorted(means.dropna().items(), key=lambda item: -item[1])]
+    if len(texts) < 2:
         return f"On {variants}: not yet two methods with runs in every variant, so no averages are compared."
-    ranked = sorted(known, key=lambda c: -known[c])
-    texts = [f"{c.label} {decimal(known[c], 4)}" for c in ranked]
-    missing = [c.label for c in means if c not in known]
+    missing = [c.label for c in means[means.isna()].index]
     left = f" (no average of {enumerated(missing)}: not run in every variant)" if missing else ""
     return f"On {variants}, by average macro-F1: {enumerated(texts)}{left}."
 
 
-def _differences(setup: Setup, own: Column, other: Column) -> dict[Row, Spread]:
-    found = {row: difference(row, own, other, F1, setup.selection) for row in setup.grid.rows}
-    return {row: spread for row, spread in found.items() if spread is not None}
-
-
-def _count(setup: Setup, own: Column, other: Column, measure: int = 0) -> tuple[int, int, int]:
-    pairs = (row.paired(own, other, MEASURES[measure], setup.selection) for row in setup.grid.rows)
-    return record([(p[1].mean, p[2].mean) for p in pairs if p is not None], MEASURES[measure].digits)
-
-
-def _against(setup: Setup, own: Column, other: Column) -> str:
+def _against(grid: Grid, own: Column, other: Column) -> str:
     """A pair of methods over the variants: how often above and below, by how much, and how sure each is."""
-    found = _differences(setup, own, other)
+    found = list(grid.pair(F1, own, other)["difference"])
     if not found:
         return ""
-    wins, ties, losses = _count(setup, own, other)
-    g_wins, _, g_losses = _count(setup, own, other, 1)
-    means = [s.mean for s in found.values()]
-    name = _name(setup, own, other)
+    (wins, ties, losses), (g_wins, _, g_losses) = (grid.wins(measure, own, other) for measure in MEASURES)
+    means = [s.mean for s in found]
     extent = f", from {signed(min(means), 4)} to {signed(max(means), 4)}" if len(means) > 1 else ""
-    text = (
-        f"{own.label} against {name}: mean macro-F1 is above in {wins} of {plural(len(found), 'variant')}, equal in {ties} and "
-        f"below in {losses}; the mean difference is {signed(Spread(tuple(means)).mean, 4)}{extent} (G-mean: above in {g_wins}, "
-        f"below in {g_losses})."
+    return (
+        f"{own.label} against {_name(grid, own, other)}: mean macro-F1 is above in {wins} of {plural(len(found), 'variant')}, "
+        f"equal in {ties} and below in {losses}; the mean difference is {signed(mean(means), 4)}{extent} (G-mean: above in "
+        f"{g_wins}, below in {g_losses}). {_sure(found)}"
     )
-    return f"{text} {_sure(list(found.values()))}"
 
 
-def _name(setup: Setup, own: Column, other: Column) -> str:
+def _name(grid: Grid, own: Column, other: Column) -> str:
     if other.method != CONTROL:
         return other.label
-    alike = setup.grid.alike(own, other, ("eps", "tau"))
+    alike = grid.alike(own, other, ("eps", "tau"))
     if alike and (own.stem, other.stem) == ("aos", CONTROL):
         return f"{other.label} (the direction is all that differs)"
     return f"{other.label} (the control with a random direction{'' if alike else ', at a setting of its own'})"
 
 
-def _sure(spreads: Sequence[Spread]) -> str:
+def _sure(spreads: Iterable[Spread]) -> str:
     """In how many variants the seeds leave no doubt of the sign, as far as they go."""
-    intervals = [s.interval for s in spreads if s.interval is not None]
-    short = [s.values for s in spreads if s.interval is None and s.n > 1]
+    several = [s for s in spreads if s.n > 1]
+    intervals = [s.interval for s in several if s.interval is not None]
+    ranges = [(min(s.values), max(s.values)) for s in several if s.interval is None]
     parts = []
-    if intervals:
-        above, below = sum(low > 0 for low, _ in intervals), sum(high < 0 for _, high in intervals)
-        parts.append(f"of {plural(len(intervals), '95% interval')}, {above} wholly above 0 and {below} wholly below")
-    if short:
-        above, below = sum(min(values) > 0 for values in short), sum(max(values) < 0 for values in short)
-        where = f"of {plural(len(short), 'variant')} with 2 to {ENOUGH_SEEDS - 1} seeds"
-        parts.append(f"{where}, every seed is above 0 in {above} and below in {below}")
-    text = enumerated(parts) or "with one seed in each variant no sign is sure"
-    return f"{text[0].upper()}{text[1:]}."
+    for bounds, noun, text in (
+        (intervals, "95% interval", ", {} wholly above 0 and {} wholly below"),
+        (ranges, "variant", f" with 2 to {ENOUGH_SEEDS - 1} seeds, every seed is above 0 in {{}} and below in {{}}"),
+    ):
+        above, below = sum(low > 0 for low, _ in bounds), sum(high < 0 for _, high in bounds)
+        parts += [f"of {plural(len(bounds), noun)}{text.format(above, below)}"] if bounds else []
+    said = enumerated(parts) or "with one seed in each variant no sign is sure"
+    return f"{said[0].upper()}{said[1:]}."
 
 
-def _briefly(setup: Setup, columns: Sequence[Column], reference: Column) -> str:
+def _briefly(grid: Grid, columns: Iterable[Column], reference: Column) -> str:
     """The other methods against oversampling, in a clause each."""
-    clauses = []
-    for column in columns:
-        found = _differences(setup, column, reference)
-        if not found:
-            continue
-        wins, ties, losses = _count(setup, column, reference)
-        mean = Spread(tuple(s.mean for s in found.values())).mean
-        clauses.append(f"{column.label} {wins}/{ties}/{losses} ({signed(mean, 4)})")
+    clauses = [
+        f"{c.label} {'/'.join(map(str, grid.wins(F1, c, reference)))} ({signed(mean(s.mean for s in found), 4)})"
+        for c in columns
+        if len(found := grid.pair(F1, c, reference)["difference"])
+    ]
     if not clauses:
         return f"No other method shares a seed with {reference.label}."
     return f"Against {reference.label}, wins/ties/losses and mean difference in macro-F1: {enumerated(clauses)}."
 
 
-def _limits(setup: Setup) -> list[str]:
-    found = []
-    runs = [runs for row in setup.grid.rows for runs in row.cells.values()]
-    runs += [g.runs for sweep in setup.grid.sweeps for own in sweep.groups.values() for g in own]
-    fewest = min(map(len, runs))
+def _limits(grid: Grid) -> Iterator[str]:
+    cells = (len(runs) for row in grid.rows for runs in row.cells.values())
+    fewest = min([*cells, *(s.n for s in grid.by_eps["value"])])
     if fewest == 1:
-        found.append("Some cells have one seed, which cannot tell a lead from chance.")
+        yield "Some cells have one seed, which cannot tell a lead from chance."
     elif fewest < ENOUGH_SEEDS:
-        found.append(
-            f"There are cells with no more than {fewest} seeds: that all of these agree on a sign is then weak evidence (by "
-            f"chance alone it happens in {200 / 2**fewest:.3g}% of cases)."
-        )
-    several = [c.label for c in setup.grid.columns if not c.main and c.label != AT_AOS]
-    if several:
-        found.append(
-            f"{enumerated(several)}: several settings of one method; to pick the best of them by these test images flatters it."
-        )
-    return found
+        chance = f"by chance alone it happens in {200 / 2**fewest:.3g}% of cases"
+        weak = f"that all of these agree on a sign is then weak evidence ({chance})"
+        yield f"There are cells with no more than {fewest} seeds: {weak}."
+    if several := [c.label for c in grid.columns if not c.main and c.label != AT_AOS]:
+        yield f"{enumerated(several)}: several settings of one method; to pick the best of them by these test images flatters it."

@@ -13,8 +13,8 @@ from underdog.run.queue import stated
 from underdog.run.spec import RunSpec, Setting
 
 __all__ = [
-    "about", "but_eps", "details", "eps_of", "eps_text", "is_own", "labels", "parameters_text", "place", "stem", "value_text",
-    "varied",
+    "about", "but_eps", "details", "differ_in_eps", "eps_of", "eps_text", "is_own", "labels", "parameters_text", "place", "stem",
+    "value_text", "varied",
 ]  # fmt: skip
 
 #: What parameters are called where their names do not say it.
@@ -51,6 +51,16 @@ def but_eps(expression: Expression) -> Expression:
     return Expression(
         tuple(p if p.role == "own" else Part(p.name, tuple(v for v in p.values if v[0] != "eps")) for p in parts)
     )
+
+
+def differ_in_eps(one: Expression, other: Expression) -> bool:
+    """Whether two settings of a method that has an eps are alike but for that, or the same.
+
+    >>> from underdog.methods.expression import parse
+    >>> differ_in_eps(parse("aos(eps=8/255)"), parse("aos(eps=4/255)")), differ_in_eps(parse("ros"), parse("ros"))
+    (True, False)
+    """
+    return one.number("eps") is not None and but_eps(one) == but_eps(other)
 
 
 def eps_of(spec: RunSpec) -> float:

@@ -12,14 +12,17 @@ import numpy.typing as npt
 from scipy import stats
 
 from underdog.errors import InputError
+from underdog.reporting.words import decimal, enumerated, plural
 
 __all__ = [
     "ALPHA",
     "ENOUGH_SETS",
     "Comparison",
+    "OverSets",
     "Ranking",
     "against",
     "holm",
+    "over_sets",
     "posthocs_module",
     "ranking",
     "smallest_p",
@@ -67,6 +70,49 @@ class Ranking:
     p: float
     nemenyi: Mapping[tuple[str, str], float]
     critical_difference: float
+
+
+@dataclass(frozen=True)
+class OverSets:
+    """Scores of methods over data sets, what is said of tests of them, and these, where there are sets enough."""
+
+    scores: Mapping[str, Sequence[float]]
+    said: str
+    comparisons: tuple[Comparison, ...] = ()
+    ranking: Ranking | None = None
+
+
+def over_sets(scores: Mapping[str, Sequence[float]], reference: str, sets: int, variants: int) -> OverSets:
+    """Every test that so many data sets allow, of methods that have runs in every variant.
+
+    A data set's score is the mean of its variants, since those are not independent.
+
+    Raises:
+        InputError: scikit-posthocs is not installed, and a ranking is due.
+    """
+    if sets < ENOUGH_SETS:
+        many = f"{variants} variants of {plural(sets, 'data set')} are not {variants} data sets"
+        reach = f"with {plural(sets, 'data set')} the smallest two-sided p that a signed-rank test can give is {smallest_p(sets):g}"
+        return OverSets(scores, f"No test over data sets is made: {reach}{f'; {many}' if variants > sets else ''}.")
+    if len(scores) < 2:
+        return OverSets(
+            scores, "No test over data sets is made: fewer than two methods have runs in every data variant."
+        )
+    comparisons = against(scores, reference) if reference in scores else ()
+    ranks = ranking(scores) if len(scores) >= ENOUGH_METHODS else None
+    said = f"Over {sets} data sets, each the mean of its variants."
+    if comparisons:
+        found = [f"{c.label} p = {c.p:.3g} ({c.adjusted:.3g})" for c in comparisons]
+        said += (
+            f" Wilcoxon's signed-rank test against {reference}, two-sided, and in brackets with Holm's correction for "
+            f"{plural(len(comparisons), 'comparison')}: {enumerated(found)}."
+        )
+    if ranks is not None:
+        said += (
+            f" Friedman's test that all methods rank alike: statistic {ranks.statistic:.3g}, p = {ranks.p:.3g}; mean ranks that "
+            f"differ by less than {decimal(ranks.critical_difference, 2)} are not told apart (Nemenyi, {ALPHA:g})."
+        )
+    return OverSets(scores, said, comparisons, ranks)
 
 
 def smallest_p(sets: int) -> float:

@@ -13,7 +13,7 @@ from underdog.epoch import Epoch, Indices
 from underdog.errors import InputError
 from underdog.resample.base import Moment
 
-__all__ = ["Amount", "ByClass", "ByLoss", "Ramp", "Select", "Uniform", "amounts", "weights"]
+__all__ = ["Amount", "ByClass", "ByLoss", "Ramp", "Select", "Uniform", "amounts", "chances", "weights"]
 
 Numbers = npt.NDArray[np.float64]
 
@@ -57,6 +57,23 @@ def weights(select: Select, epoch: Epoch, rows: Indices, now: Moment) -> Numbers
     found = select(epoch, rows, now.at(0, twins=2))
     found = _checked("select", "a finite number of at least 0", found, len(rows), np.finfo(float).max)
     return found / (found.mean() or 1.0)
+
+
+def chances(tau: Numbers, wanted: Numbers) -> Numbers:
+    """(n,) probabilities in [0, 1] in proportion to weights (n,), with the sum of ``tau`` (n,) as far as there are rows for it.
+
+    >>> chances(np.full(4, 0.5), np.array([8.0, 1, 1, 0]))
+    array([1. , 0.5, 0.5, 0. ])
+    """
+    found, total = tau * wanted, tau.sum()
+    for _ in range(len(tau)):
+        full = found >= 1
+        rest = total - full.sum()
+        open_sum = found[~full].sum()
+        if not full.any() or open_sum <= 0 or np.isclose(open_sum, rest):
+            break
+        found = np.where(full, 1.0, found * rest / open_sum)
+    return np.minimum(found, 1.0)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from underdog.data.pixels import Pixels, at_a_time
 from underdog.epoch import Epoch, Indices
 from underdog.errors import InputError
 from underdog.ranks import ALONE, Ranks
-from underdog.resample.amount import Amount, Select, amounts, weights
+from underdog.resample.amount import Amount, Select, amounts, chances, weights
 from underdog.resample.base import Counts, Moment, NoResampling
 from underdog.validate import check_eps, check_tau
 
@@ -120,7 +120,7 @@ class Perturb(NoResampling):
         rows = epoch.origin[epoch.index[positions]]
         chance = amounts("tau", self.tau, epoch, rows, now)
         if self.select is not None and len(rows):
-            chance = chance * weights(self.select, epoch, rows, now)
+            chance = chances(chance, weights(self.select, epoch, rows, now))
         return positions[now.rng("perturb", now.t).random(len(positions)) < chance]
 
     def _alter(self, epoch: Epoch, origin: Indices, now: Moment) -> Altered:

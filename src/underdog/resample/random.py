@@ -118,12 +118,20 @@ class EqualUpdates(NoResampling):
     """
 
     def start(self, epoch: Epoch, now: Moment) -> Epoch:
+        return self._filled(epoch, now.rng("equal-updates"))
+
+    def refresh(self, epoch: Epoch, now: Moment) -> Epoch:
+        """Fill up again what another resampler has made shorter."""
+        return self._filled(epoch, now.rng("equal-updates", now.t))
+
+    @staticmethod
+    def _filled(epoch: Epoch, rng: np.random.Generator) -> Epoch:
         length = max(epoch.counts) * sum(n > 0 for n in epoch.counts)
         if len(epoch) >= length:
             return epoch
         times, rest = divmod(length, len(epoch))
-        extra = now.rng("equal-updates").permutation(epoch.index)[:rest]
-        return replace(epoch, index=np.concatenate([np.tile(epoch.index, times), extra]))
+        again = np.concatenate([np.tile(np.arange(len(epoch)), times), rng.permutation(len(epoch))[:rest]])
+        return epoch.repeated(again)
 
     def expected(self, shown: Counts, epoch: Epoch) -> Counts:
         longer = max(1.0, max(epoch.counts) * sum(n > 0 for n in epoch.counts) / sum(shown))

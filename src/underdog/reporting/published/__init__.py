@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -86,6 +87,12 @@ class Published:
             if (m.table, m.row, m.column) == (table, dataset, method):
                 return float(m.correct)
         return self.averages[table][dataset][method]
+
+    def averages_of(self, table: int, dataset: str, variants: Iterable[Variant | None]) -> Mapping[str, float]:
+        """The averages of a data set, or of all, by method; none unless these are the variants that they are of."""
+        theirs = [key for key in self.settings if dataset in (GLOBAL, key[0])]
+        alike = Counter(theirs) == Counter(variants)
+        return {method: self.average(table, dataset, method) for method in METHODS} if alike else {}
 
     def record(self, table: int, method: str, other: str) -> tuple[int, int]:
         """Wins and losses of Table 4 or 6 as printed, or as they should have been."""
