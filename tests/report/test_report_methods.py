@@ -39,7 +39,7 @@ def labels_of(*methods: str) -> list[str]:
             ["aos(eps=8/255,attack=pgd)", "aos(eps=8/255,tau=0.6)"],
             ["aos 8/255 τ0.5, attack pgd", "aos 8/255 τ0.6, attack fgsm"],
         ),
-        (["aos(eps=8/255,attack=pgd,steps=5)", "aos(eps=8/255,attack=pgd)"], ["aos", "aos steps 5"]),
+        (["aos(eps=8/255,attack=pgd,steps=5)", "aos(eps=8/255,attack=pgd)"], ["aos steps 5", "aos steps 10"]),
         (["focal", "focal(gamma=1)"], ["focal gamma 1", "focal gamma 2"]),
         (
             ["aos(eps=8/255)+focal", "aos(eps=8/255)+focal(gamma=1)", "aos(eps=8/255)"],
