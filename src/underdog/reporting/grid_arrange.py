@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -176,9 +176,9 @@ class Grid:
 
     def average(self, measure: Measure, *groups: Sequence[int]) -> pd.Series:
         """Each column's mean of the means of groups of rows; NaN unless it has runs in all, since others are not comparable."""
-        found = (self.spreads.loc[measure.name].loc[rows] for rows in groups)
-        means = [own.map(lambda s: s.mean, na_action="ignore").agg(mean) for own in found]
-        return pd.DataFrame(means).agg(mean)
+        means = self.spreads.loc[measure.name].map(lambda s: s.mean, na_action="ignore").to_numpy()
+        averages = [[mean(own) for own in means[rows].T] for rows in groups]
+        return pd.Series([mean(own) for own in zip(*averages, strict=True)], list(self.columns))
 
     @cached_property
     def by_eps(self) -> pd.DataFrame:
@@ -187,21 +187,27 @@ class Grid:
         return self._spreads(own, ["row", "column", "eps", "tau"]).reset_index()
 
     @cached_property
-    def pair(self) -> Callable[[Measure, Column, Column], pd.DataFrame]:
-        """Of two columns: by row, the scores of each on the replicates that both have, and their differences."""
-        own, by = self.runs[self.runs["selection"] == self.selection], ["measure", "row", *Replicate._fields]
-        scores = own.pivot(index=by, columns="column", values="value")
+    def _pairs(self) -> dict[tuple[str, Column, Column], dict[int, Any]]:
+        """By measure, column, other column and row: the scores of each on the replicates that both have, and the differences."""
+        scored = self.runs["measure"].isin([m.name for m in MEASURES])
+        own = self.runs[scored & (self.runs["selection"] == self.selection)]
+        both = own.merge(own, on=["measure", "row", *Replicate._fields])
+        both["difference"] = both["value_x"] - both["value_y"]
+        by, values = ["measure", "column_x", "column_y", "row"], ["value_x", "value_y", "difference"]
+        spreads = both.groupby(by)[values].agg(tuple).map(Spread)
+        found: dict[tuple[str, Column, Column], dict[int, Any]] = {}
+        for (*columns, row), spread in zip(spreads.index, spreads.itertuples(index=False), strict=True):
+            found.setdefault(tuple(columns), {})[row] = spread
+        return found
 
-        def pair(measure: Measure, own: Column, other: Column) -> pd.DataFrame:
-            both = scores.loc[measure.name, [own, other]].dropna().set_axis(["own", "other"], axis=1)
-            return both.assign(difference=both["own"] - both["other"]).groupby(level="row").agg(tuple).map(Spread)
-
-        return cache(pair)
+    def differences(self, measure: Measure, own: Column, other: Column) -> dict[int, Spread]:
+        """A column minus another in each row, by the replicates that both have there."""
+        return {row: p.difference for row, p in self._pairs.get((measure.name, own, other), {}).items()}
 
     def wins(self, measure: Measure, own: Column, other: Column) -> tuple[int, int, int]:
-        """In how many rows a column wins, ties and loses against another."""
-        means = self.pair(measure, own, other).map(lambda s: s.mean)
-        return paper.record(list(zip(means["own"], means["other"], strict=True)), measure.digits)
+        """In how many rows a column wins, ties and loses against another, by the replicates that both have."""
+        pairs = self._pairs.get((measure.name, own, other), {}).values()
+        return paper.record([(p.value_x.mean, p.value_y.mean) for p in pairs], measure.digits)
 
 
 def mean(values: Iterable[float]) -> float:

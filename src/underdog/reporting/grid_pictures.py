@@ -56,7 +56,7 @@ def _gain(grid: Grid, family: Sequence[int], looks: Mapping[str, Style], name: s
     reference, others = grid.column(REFERENCE), [c for c in grid.columns if c.label != REFERENCE]
     if reference is None or not mus or not others:
         return
-    gains = pd.DataFrame({c: grid.pair(F1, c, reference)["difference"] for c in others}).reindex(list(mus))
+    gains = pd.DataFrame({c: grid.differences(F1, c, reference) for c in others}).reindex(list(mus))
     gains = gains.set_axis(list(mus.values())).dropna(axis=1, how="all")
     shown, far = on_scale(gains, keep=[c for c in others if c.method == "aos"])
     if shown.empty:

@@ -172,7 +172,7 @@ def _wins_sheet(grid: Grid, measure: Measure) -> Sheet:
 
 def _wins(grid: Grid, measure: Measure, own: Column, other: Column) -> Record:
     """Our count and the paper's, which is of those of the same data variants that it has."""
-    rows = grid.pair(measure, own, other).index
+    rows = list(grid.differences(measure, own, other))
     scores = [_printed(grid, measure, [grid.rows[i]]) for i in rows]
     both = [(p[own.label], p[other.label]) for p in scores if {own.label, other.label} <= p.keys()]
     names, record = ("wins", "ties", "losses"), {"method": own.label, "other": other.label, "variants": len(rows)}
@@ -213,8 +213,8 @@ def _difference_sheets(grid: Grid) -> Iterator[Sheet]:
 
 
 def _difference_sheet(grid: Grid, measure: Measure, what: str, pairs: Mapping[tuple[Column, Column], str]) -> Sheet:
-    found = {pair: grid.pair(measure, *pair)["difference"] for pair in pairs}
-    sizes = {s.n for own in found.values() for s in own} or {0}
+    found = {pair: grid.differences(measure, *pair) for pair in pairs}
+    sizes = {s.n for own in found.values() for s in own.values()} or {0}
     n = f"n = {min(sizes)}" if len(sizes - {0}) == 1 else f"n from {min(sizes)} to {max(sizes)}"
     shared = any(len({r.key.data_seed for r in runs}) < len(runs) for row in grid.rows for runs in row.cells.values())
     said = {
@@ -363,13 +363,10 @@ def _on_wins(grid: Grid, measure: Measure) -> list[str]:
 
 def _departures(grid: Grid) -> list[str]:
     """Where runs beside which the paper's figures stand were made otherwise."""
-    found, several = dict[str, list[str]](), dict[str, list[str]]()
-    for row in grid.rows:
-        for text in _departures_of(row):
-            found.setdefault(text, []).append(f"{row.dataset} mu {row.spec.mu:g}")
-    for text, where in found.items():
-        several.setdefault(", ".join(where), []).append(text)
-    each = [f"{place}: {enumerated(texts)}" for place, texts in several.items()]
+    found = [(text, f"{row.dataset} mu {row.spec.mu:g}") for row in grid.rows for text in _departures_of(row)]
+    places = {text: ", ".join(place for other, place in found if other == text) for text, _ in found}
+    alike = {place: [text for text in places if places[text] == place] for place in places.values()}
+    each = [f"{place}: {enumerated(texts)}" for place, texts in alike.items()]
     why = "the grid paper has what the paper says, and batches of 128 and float32, of which it says nothing"
     return [f"Not as the paper, whose figures are beside ours all the same ({why}): {'; '.join(each)}."] if each else []
 

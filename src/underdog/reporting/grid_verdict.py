@@ -53,7 +53,7 @@ def _ranks(grid: Grid) -> str:
 
 def _against(grid: Grid, own: Column, other: Column) -> str:
     """A pair of methods over the variants: how often above and below, by how much, and how sure each is."""
-    found = list(grid.pair(F1, own, other)["difference"])
+    found = list(grid.differences(F1, own, other).values())
     if not found:
         return ""
     (wins, ties, losses), (g_wins, _, g_losses) = (grid.wins(measure, own, other) for measure in MEASURES)
@@ -96,7 +96,7 @@ def _briefly(grid: Grid, columns: Iterable[Column], reference: Column) -> str:
     clauses = [
         f"{c.label} {'/'.join(map(str, grid.wins(F1, c, reference)))} ({signed(mean(s.mean for s in found), 4)})"
         for c in columns
-        if len(found := grid.pair(F1, c, reference)["difference"])
+        if (found := grid.differences(F1, c, reference).values())
     ]
     if not clauses:
         return f"No other method shares a seed with {reference.label}."
