@@ -125,6 +125,19 @@ def test_nothing_but_whole_files_is_left(hostile: Path) -> None:
     assert {"tables.html", "tables.md", "f1-epochs-best.csv", "f1-epochs-best.tex"} <= names
 
 
+def test_a_lone_surrogate_in_a_name_does_not_cost_the_tables(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    for method, seed in product(("ros", "mine.halve:method(a=\ud801)", "mine.halve:method(a=b)"), range(2)):
+        write_run(home, method, seed, rho=20, mu=0.4, source="\ud800x")
+    for n in (4, 8, 16):
+        write_run(home, f"aos(eps={n}/255)+mine.halve:method(a=\ud802)", rho=20, mu=0.8, source="\ud800x")
+    write_tables(folders_of(home), home, tmp_path / "tables")
+    rows = csv.DictReader((tmp_path / "tables" / "csv" / "f1-epochs-best.csv").read_text().splitlines())
+    assert {(r["dataset"], r["column"]) for r in rows if r["line"] == "variant"} == {
+        (" x", "ros"), (" x", "mine.halve:method a  "), (" x", "mine.halve:method a b"),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_markdown_tables_keep_their_columns(name: str) -> None:
     rows = [line for line in markdown_table(sheet(name)).splitlines() if line.startswith("|")]

@@ -306,6 +306,29 @@ def test_a_sweep_beside_other_methods_leaves_their_tables_as_they_are(tmp_path: 
     assert "aos: run at several eps" in " ".join(next(iter(said.values())))
 
 
+def test_a_variant_of_a_sweep_alone_is_a_line_of_dashes(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    sweep(home, "aos")
+    for method, seed in product(("ros", "rus"), range(2)):
+        write_run(home, method, seed, rho=20, mu=0.2, source="mnist")
+    output, said = write(home)
+    assert {(r["line"], r["mu"]) for r in table(output, "f1-epochs-best")} == {("variant", "0.2")}
+    assert "| mnist | 20 | 0.8 | \N{EN DASH} | \N{EN DASH} |" in (output / "tables.md").read_text(encoding="utf-8")
+    assert "no averages are compared" in " ".join(next(iter(said.values())))
+
+
+def test_a_figure_says_each_score_at_its_own_eps(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    sweep(home, "aos")
+    for n, skill in ((8, 0.6), (16, 0.7), (32, 0.8)):
+        write_run(home, "noise", rho=20, mu=0.8, eps=n / 255, skill=skill, source="mnist")
+    output, _ = write(home)
+    rows = [r for r in table(output, "f1-by-eps-epochs-best") if r["method"] == "noise"]
+    expected = ", ".join(f"{float(r['mean']):.4f} at {float(r['eps']) * 255:g}/255" for r in rows)
+    assert len(rows) == 3
+    assert f"noise {expected};" in (output / "tables.html").read_text(encoding="utf-8")
+
+
 def test_what_the_other_budget_s_search_chose_is_no_column(tmp_path: Path) -> None:
     for ratio, budget, skill in ((0.5, "epochs", 0.9), (0.5, "updates", 0.5), (None, "epochs", 0.7)):
         more = {"ratio": ratio, "budget": budget, "rho": 20, "mu": 0.6}

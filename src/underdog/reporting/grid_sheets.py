@@ -92,8 +92,8 @@ def _score_sheet(grid: Grid, measure: Measure) -> Sheet:
     sizes = {len(runs) for row in grid.rows for runs in row.cells.values()}
     n = f"= {min(sizes)} in every cell" if len(sizes) == 1 else f"from {min(sizes)} to {max(sizes)}, said in each cell"
     gaps = [GAPS] if any(c not in r.cells for r in grid.rows for c in grid.columns) else []
-    remarks, labels = [f"{MEANS} {n}; {BOLD}", *gaps, *_on_scores(grid, measure)], {c: c.label for c in grid.columns}
-    write = partial(_score, measure.digits, len(sizes) > 1)
+    remarks = [f"{MEANS} {n}; {BOLD}", *gaps, *_on_scores(grid, measure)]
+    labels, write = {c: c.label for c in grid.columns}, partial(_score, measure.digits, len(sizes) > 1)
     found = _sheet(measure[:2], grid.names, remarks, grid.head, labels, _score_lines(grid, measure), write)
     return found._replace(lines=tuple(map(_highest, found.lines)))
 
@@ -166,7 +166,7 @@ def _wins_sheet(grid: Grid, measure: Measure) -> Sheet:
         "one data set are not independent, so this is a count, not a test."
     )
     labels = {c: c.label for c in grid.columns}
-    lines = (((own.label,), {c: _wins(grid, measure, own, c) for c in labels if c != own}, False) for own in labels)
+    lines = (((c.label,), {o: _wins(grid, measure, c, o) for o in labels if o != c}, False) for c in labels)
     return _sheet(what, grid.names, [counted, *_on_wins(grid, measure)], ("method",), labels, lines, _win)
 
 
@@ -182,7 +182,7 @@ def _wins(grid: Grid, measure: Measure, own: Column, other: Column) -> Record:
 
 
 def _win(record: Record) -> Cell:
-    _, _, rows, *ours, known, wins, ties, losses = record.values()
+    _, _, rows, *ours, known, wins, ties, losses = record.values()  # in the order of the CSV file
     more = f", {signed(ours[0] - wins, 0)}" if known and known == rows else f" on {known}"
     beside = f"paper {wins}/{ties}/{losses}{more}" if known else ""
     return Cell(_joined(ours, "/"), beside) if rows else Cell()
@@ -231,8 +231,8 @@ def _difference_sheet(grid: Grid, measure: Measure, what: str, pairs: Mapping[tu
         (grid.head_of(row), {p: row.record | _difference(*p, own[i]) for p, own in found.items() if i in own}, False)
         for i, row in enumerate(grid.rows)
     )
-    remarks = [text for text, true in said.items() if true]
-    return _sheet(named, grid.names, remarks, grid.head, pairs, lines, partial(_gap, measure.digits))
+    write, remarks = partial(_gap, measure.digits), (text for text in said if said[text])
+    return _sheet(named, grid.names, remarks, grid.head, pairs, lines, write)
 
 
 def _difference(own: Column, other: Column, found: Spread) -> Record:
@@ -264,8 +264,8 @@ def _sets_sheet(grid: Grid, measure: Measure, found: OverSets) -> Sheet:
     for head, kind, name, own in said:
         records = {c: {"line": kind, "dataset": name, "column": c, "value": value} for c, value in own.items()}
         lines.append(((head,), records, kind != "data set"))
-    columns, write = {c: c for c in others}, partial(_on_sets, measure.digits)
-    return _sheet(what, grid.names, [found.said], ("data set",), columns, lines, write)
+    columns = {label: label for label in others}
+    return _sheet(what, grid.names, [found.said], ("data set",), columns, lines, partial(_on_sets, measure.digits))
 
 
 def _on_sets(digits: int, record: Record) -> Cell:

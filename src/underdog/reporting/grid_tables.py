@@ -73,9 +73,8 @@ def write_tables(folders: Sequence[Path], home: Path, output: Path) -> dict[str,
         write_page(csv_text(sheet.records), output / "csv" / f"{sheet.name}.csv")
         write_page(latex_table(sheet), output / "latex" / f"{sheet.name}.tex")
     write_page(_markdown(parts, trained, asides), output / "tables.md")
-    templates = environment()
-    templates.globals |= {"plural": plural}
-    page = templates.get_template("grid.html.j2").render(parts=parts, trained=trained, asides=asides, runs=runs)
+    template = environment().get_template("grid.html.j2")
+    page = template.render(parts=parts, trained=trained, asides=asides, runs=runs, plural=plural)
     write_page(page, output / "tables.html")
     return {part.title: part.verdict for part in parts}
 
@@ -206,9 +205,7 @@ def csv_text(records: Iterable[Record]) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return json.dumps(value)
     if not isinstance(value, str):
-        return value
+        return json.dumps(value) if isinstance(value, tuple) else value
     text = plain(value)
     return f"'{text}" if text.lstrip().startswith(FORMULA) else text
