@@ -118,8 +118,8 @@ def test_pgd_of_no_distance_leaves_images_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
-        ({"steps": 1.5}, "steps must be a whole number of at least 1, not 1.5"),
+        ({"steps": 0}, "steps must be a whole number of at least 1 and at most 1000, not 0"),
+        ({"steps": 1.5}, "steps must be a whole number of at least 1 and at most 1000, not 1.5"),
         ({"step_size": 0}, f"step_size {STEP}, not 0"),
         ({"step_size": 2}, f"step_size {STEP}, not 2"),
         ({"step_size": float("nan")}, f"step_size {STEP}, not nan"),
