@@ -20,9 +20,10 @@ from underdog.data.sources import Source
 from underdog.run.engine import Job, Outcome
 from underdog.run.estimate import Estimate, image_seconds
 from underdog.run.execute import Watcher, execute, start
-from underdog.run.grid import Entry, entries
+from underdog.run.grid import entries
 from underdog.run.grid_file import read_grid
 from underdog.run.local import LocalEngine
+from underdog.run.search import Entry
 from underdog.run.spec import RunSpec
 
 #: Training and test images of each class in the paper's data sets, and their shapes.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,25 @@ from underdog.decision.rule import check_target
 from underdog.errors import InputError, nearest
 from underdog.hyper import Hyperparameters
 from underdog.methods.build import build, canonical
-from underdog.methods.expression import Expression
 from underdog.methods.method import Method
 from underdog.names import TARGET_PRECISION
-from underdog.ranks import ALONE, Ranks
 from underdog.reporting import write_report
-from underdog.reporting.methods import eps_text, parameters_text
 from underdog.reporting.tables import text_table
 from underdog.reporting.terminal import printable
-from underdog.reporting.words import duration
-from underdog.run.compare import comparison, eps_searches, plan
-from underdog.run.execute import Watcher, execute, finish, finished
+from underdog.run.compare import comparison, with_searches
+from underdog.run.engine import Engine, Job, Serial
+from underdog.run.execute import Watcher, finish
+from underdog.run.experiment import Experiment
 from underdog.run.files import write_json
+from underdog.run.folders import finished_runs, occupied
+from underdog.run.local import SHARED, LocalEngine
 from underdog.run.network import SCRIPT, network_settings
+from underdog.run.queue import steps
 from underdog.run.spec import RunSpec
-from underdog.run.tune import TUNING_SEED, all_tuned, choose_eps, tuning_specs, values_of
 from underdog.train import History, Training
 from underdog.validate import check_whole
 
-__all__ = ["Comparison", "Runner", "compare", "compare_all", "finished_runs", "fit", "report", "tuned_text"]
+__all__ = ["Comparison", "compare", "fit", "report"]
 
 #: Settings that ``compare`` decides on by itself.
 _OWN = {"data", "method", "seed", "data_seed", "fold", "tuning", "revision", "files", "weights", "mean", "std"}
@@ -45,114 +45,19 @@ SETTINGS = {f.name for f in fields(RunSpec)} - _OWN
 
 
 @contextmanager
-def unwatched(name: str, epochs: int) -> Iterator[Watcher]:
-    """A watcher that shows nothing."""
+def _unwatched(job: Job) -> Iterator[Watcher]:
     yield Watcher()
 
 
-def silent(text: str) -> None:
-    """Say nothing."""
-
-
-@dataclass(frozen=True)
-class Runner:
-    """Carries out runs, and says a line about each.
-
-    Attributes:
-        device: where to train.
-        seconds: it took to read the source.
-        target: precision that thresholds have to reach on validation images.
-        ranks: the processes that train together.
-        say: called with every line.
-        watch: from a run's name and epochs to who wants to know how it goes.
-    """
-
-    device: str
-    seconds: float = 0.0
-    target: float = TARGET_PRECISION
-    ranks: Ranks = ALONE
-    say: Callable[[str], object] = print
-    watch: Callable[[str, int], AbstractContextManager[Watcher]] = unwatched
-
-    def __call__(self, spec: RunSpec, source: Source, out: Path) -> dict[str, Any]:
-        """Carry out a run and return its result."""
-        name = f"{spec.method} seed {spec.seed}"
-        if spec.tuning:
-            name = f"eps {eps_text(spec.expression.number('eps') or 0)}"
-        if finished(out / spec.id, spec):
-            self.say(f"{name}: finished before")
-            return execute(spec, source, out, self.device, ranks=self.ranks)  # which only tidies up
-        with self.watch(name, spec.epochs) as watcher:
-            result = execute(spec, source, out, self.device, watcher, self.seconds, self.target, self.ranks)
-        scores = result["test"] or result["val"]
-        self.say(
-            f"{name}: macro-F1 {scores['macro_f1']:.4f}, G-mean {scores['g_mean']:.4f} on "
-            f"{'test' if result['test'] else 'validation'} images (best epoch {result['best_epoch'] + 1} of {spec.epochs}, "
-            f"{result['updates']} updates, {duration(sum(result['seconds'].values()))})"
-        )
-        return result
-
-    def chosen_eps(self, spec: RunSpec, source: Source, out: Path) -> float:
-        """The eps that validation chooses for a method; the cost is said first."""
-        name = spec.expression.name
-        if spec.folds is not None:
-            raise InputError(f"{name} with folds needs eps: a search for it would see images that other folds test on")
-        cost = plan(tuning_specs(spec), source, out / "tuning", self.device)
-        self.say(
-            f"no --eps: choosing it on validation takes {cost.runs} more runs of {name} (seed {TUNING_SEED}, not reported), "
-            f"{cost.done} of them done, about {duration(cost.seconds)} for the others"
-        )
-        eps = choose_eps(spec, source, out, self)
-        self.say(f"eps = {eps_text(eps)} has the highest validation macro-F1 (the smallest eps of equals)")
-        return eps
-
-
-def tuned_text(specs: Sequence[RunSpec]) -> str:
-    """The values that searches found, method by method."""
-    each = dict.fromkeys(f"{s.expression.name} {parameters_text(values_of(s))}" for s in specs)
-    return f"tuned on validation images of a seed that is not reported: {'; '.join(each)}"
-
-
-def compare_all(
-    run: Runner, base: RunSpec, source: Source, methods: Sequence[Expression], seeds: int, data_seed: int | None, out: Path,
-    tuned: bool = False,
-) -> tuple[list[Path], str]:  # fmt: skip
-    """Every method with every seed: the folders of the runs, and a table of their scores."""
-
-    def compared(methods: Sequence[Expression]) -> list[RunSpec]:
-        specs = comparison(base, methods, seeds, data_seed)
-        return all_tuned(specs, out, base.budget) if tuned else specs
-
-    searches = {} if tuned else eps_searches(methods)
-    eps: dict[Expression, float] = {}
-
-    def search(only_done: bool) -> None:
-        for method in dict.fromkeys(searches.values()):
-            spec = replace(base, method=str(method))
-            if method not in eps and (
-                not only_done or all(finished(out / "tuning" / s.id, s) for s in tuning_specs(spec))
-            ):
-                eps[method] = run.chosen_eps(spec, source, out)
-
-    def with_eps() -> list[Expression]:
-        return [m.set({"eps": eps[searches[m]]}) if searches.get(m) in eps else m for m in methods]
-
-    search(only_done=True)
-    whole = plan(compared(with_eps()), source, out, run.device)
-    replicates = f"{seeds} seed{'s' * (seeds != 1)}" + (f" x {base.folds} folds" if base.folds else "")
-    more = "" if len(eps) == len(set(searches.values())) else "; and first a search for eps"
-    run.say(
-        f"{whole.runs} runs ({len(methods)} methods, {replicates}), {whole.done} of them done, about "
-        f"{duration(whole.seconds)} for the others on {run.device}{more}"
-    )
-    for note in whole.notes:
-        run.say(f"note: {printable(note)}")
-    search(only_done=False)
-    specs = compared(with_eps())
-    if tuned:
-        run.say(tuned_text(specs))
-    results = [run(spec, source, out) for spec in specs]
-    return [out / spec.id for spec in specs], text_table(results)
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Compute with so many threads within."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -197,6 +102,7 @@ def compare(
     data_seed: int | None = None,
     out: str | Path = "runs",
     device: str = "cpu",
+    workers: int = 1,
     target_precision: float = TARGET_PRECISION,
     weights: str | Path | None = None,
     mean: Sequence[float] | None = None,
@@ -216,6 +122,8 @@ def compare(
         data_seed: one seed for the data of all runs; where None each seed draws its own validation part and imbalance.
         out: folder of runs.
         device: where to train.
+        workers: runs at once: 1 makes them in this process; more have processes of their own, which a script has to allow for by
+            ``if __name__ == "__main__":``. Each run has one thread, so that results do not depend on their number.
         target_precision: see ``decision_report``.
         weights, mean, std: of a pretrained network: a safetensors file, and the channel means and deviations that it expects.
         say: called with a line about each run.
@@ -234,7 +142,7 @@ def compare(
     ['ros-s0-', 'focal-s']
     """
     check_target(target_precision)
-    seeds = check_whole("seeds", seeds, least=1)
+    seeds, workers = check_whole("seeds", seeds, least=1), check_whole("workers", workers, least=1)
     if isinstance(methods, str) or not methods:
         raise InputError(f"methods must be a list of at least one, such as ['ros', 'aos(eps=8/255)'], not {methods!r}")
     if unknown := [name for name in settings if name not in SETTINGS]:
@@ -252,22 +160,25 @@ def compare(
             settings[name] = tuple(settings[name])
     base = RunSpec(images.fingerprint, "baseline", fold=settings.get("folds") and 0, **network, **settings)
     chosen = [canonical(_named(method)) for method in methods]
-    run = Runner(device, target=target_precision, say=say)
-    folders, table = compare_all(run, base, images, chosen, seeds, data_seed, Path(out))
-    return Comparison(tuple(folders), table)
+    specs = comparison(base, chosen, seeds, data_seed)
+    folder = Path(out)
+    with occupied(folder), _threads(1):
+        entries = with_searches(specs)
+        experiment = Experiment.of(
+            steps(entries), {"": images}, folder, say, target=target_precision, apart=workers > 1
+        )
+        for note in experiment.notes:
+            say(f"note: {printable(note)}")
 
+        def engine(sources: Mapping[str, Source]) -> Engine:
+            if workers == 1:
+                return Serial(sources, device, _unwatched)
+            return LocalEngine(sources, folder / SHARED, [device] * workers)
 
-def finished_runs(runs: Path) -> list[Path]:
-    """The finished runs in a folder of runs, or the folder itself where it is one.
-
-    Raises:
-        InputError: there is none.
-    """
-    if (runs / "result.json").exists():
-        return [runs]
-    if not (found := sorted(path.parent for path in runs.glob("*/result.json"))):
-        raise InputError(f"{runs} has no finished run (a folder with result.json)")
-    return found
+        experiment.make(engine, say)
+        experiment.check(say)
+        found = experiment.results()
+    return Comparison(tuple(folder / spec.id for spec, _ in found), text_table([result for _, result in found]))
 
 
 def report(runs: str | Path, output: str | Path = "report.html", target_precision: float | None = None) -> Path:

@@ -25,10 +25,10 @@ from underdog.hyper import Hyperparameters
 from underdog.learner import Learner, seeded
 from underdog.loss import loss_of
 from underdog.methods.check import check_adjustment, check_loss, check_pure, checked, guarded
-from underdog.methods.method import Adjustment, Method, Place, expected_examples, place_of, preparations
+from underdog.methods.method import Adjustment, Method, Place, expected_examples, outside, place_of, preparations
 from underdog.metrics import Metrics
 from underdog.ranks import ALONE, Ranks
-from underdog.resample.base import Moment
+from underdog.resample.base import Moment, leaves
 from underdog.rng import RandomStreams
 
 __all__ = ["EpochRecord", "Evaluation", "History", "Training", "evaluate", "iter_epochs"]
@@ -210,6 +210,7 @@ class Training:
         self.start_seconds = time.perf_counter() - begin
         if self.start_seconds < QUICK:
             check_pure(self.method.stages[0].resampler, self.epoch, lambda: self._started(place))
+            self._rehearse()
         self._held.clear()
         self.best_weights = self.learner.weights()
 
@@ -232,6 +233,16 @@ class Training:
         return checked(
             stage.resampler, self.first, lambda: stage.resampler.start(self.first, self._moment(place, False))
         )
+
+    def _rehearse(self) -> None:
+        """Begin every stage with parts of somebody's own, and refresh it once: what is wrong with them shows before training."""
+        every = (place_of(self.method, t, self.hyper.epochs) for t in range(self.hyper.epochs))
+        for place in [place for place in every if not place.t]:
+            resampler = self.method.stages[place.stage].resampler
+            if any(outside(part) for part in leaves(resampler)):
+                refreshed = partial(resampler.refresh, self._started(place), self._moment(place))
+                check_pure(resampler, checked(resampler, self.first, refreshed), refreshed)
+        self.learner.loss = loss_of(self.method.stages[0].loss, self.first.counts)
 
     def _prepare(self, place: Place) -> None:
         """Change the network as a stage wants it, and begin with a new optimiser."""
@@ -347,13 +358,7 @@ class Training:
         self.learner.loss = loss_of(stage.loss, self.first.counts)
         mixture = before.mixture  # which fits no epoch of another length, and is mostly made anew
         before = before if mixture is None else replace(before, mixture=None)
-
-        def refreshed() -> Epoch:
-            return stage.resampler.refresh(before, self._moment(place))
-
-        epoch = checked(stage.resampler, self.first, refreshed)
-        if not place.t and epoch is not before:
-            check_pure(stage.resampler, epoch, refreshed)
+        epoch = checked(stage.resampler, self.first, lambda: stage.resampler.refresh(before, self._moment(place)))
         if mixture is not None and epoch.mixture is None and len(epoch) == len(before):
             return self.epoch if epoch is before else replace(epoch, mixture=mixture)
         return epoch

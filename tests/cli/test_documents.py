@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import underdog as ud
-from underdog.cli.parser import parser
+from underdog.cli.arguments.parser import parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,7 +41,7 @@ def test_every_option_that_a_page_names_exists(page: Path) -> None:
     known = {
         option
         for folder in (ROOT / "src" / "underdog" / "cli", ROOT / "benchmarks")
-        for line in folder.glob("*.py")
+        for line in folder.rglob("*.py")
         for option in re.findall(r'"(--[a-z-]+)"', line.read_text(encoding="utf-8"))
     }
     others = {"--num-cpus", "--plot", "--profile", "--standalone", "--nproc-per-node", "--nproc_per_node"}

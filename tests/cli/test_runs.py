@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 
 import underdog as ud
 from underdog.methods.expression import parse
+from underdog.names import EPS_GRID
 from underdog.run.execute import split_of
 from underdog.run.network import build_model
+from underdog.run.space import TUNING_SEED
 from underdog.run.spec import RunSpec
-from underdog.run.tune import TUNING_SEED
 
 QUICK = "--epochs 2 --width 0.1 --batch 16"
 FILES = {"spec.json", "epochs.jsonl", "model.safetensors", "predictions.csv", "result.json"}
@@ -202,17 +203,16 @@ def test_a_run_has_one_identity_in_python_and_on_the_command_line(photos: Path, 
 
 
 def test_without_eps_it_is_chosen_on_validation_and_the_cost_is_said_first(
-    photos: Path, out: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+    photos: Path, out: Path, underdog: Any
 ) -> None:
-    monkeypatch.setattr("underdog.run.tune.EPS_GRID", (2, 64, 128))
     command = f"train {photos} {QUICK} --lr 0.01 --method noise --out {out}"
     ran = underdog(command)
     assert ran.code == 0
     lines = ran.out.splitlines()
     assert lines[0].startswith("note: fewer than 10 validation images")
-    assert "choosing it on validation takes 3 more runs of noise" in lines[1]
+    assert "choosing it on validation takes 6 more runs of noise" in lines[1]
     tried = {eps_of(r): r for r in map(result, (out / "tuning").iterdir())}
-    assert sorted(tried) == [2 / 255, 64 / 255, 128 / 255]
+    assert sorted(tried) == [n / 255 for n in EPS_GRID]
     best = max(r["val"]["macro_f1"] for r in tried.values())
     chosen = min(e for e, r in tried.items() if r["val"]["macro_f1"] == best)
     done = result(only(out))
@@ -221,17 +221,15 @@ def test_without_eps_it_is_chosen_on_validation_and_the_cost_is_said_first(
         assert (r["test"], r["last_epoch_test"], r["counts"]["test"]) == (None, None, None)
         assert r["spec"]["seed"] == r["spec"]["data_seed"] == TUNING_SEED != done["spec"]["seed"]
     before = times(out)
-    assert underdog(command).out.count("finished before") == 4
+    again = underdog(command).out
+    assert "6 of them done; nothing to do" in again
+    assert "finished before" in again
     assert times(out) == before
 
 
-def test_tuning_never_sees_the_test_part(
-    photos: Path, out: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("underdog.run.tune.EPS_GRID", (8,))
+def test_tuning_never_sees_the_test_part(photos: Path, out: Path, underdog: Any) -> None:
     underdog(f"train {photos} {QUICK} --method aos --out {out}")
-    (folder,) = (out / "tuning").iterdir()
-    rows = (folder / "predictions.csv").read_text().splitlines()[1:]
+    rows = [row for path in out.glob("tuning/*/predictions.csv") for row in path.read_text().splitlines()[1:]]
     assert {row.split(",")[0] for row in rows} == {"val"}
 
 
@@ -240,7 +238,7 @@ def test_compare_does_every_method_with_every_seed_on_the_same_data(photos: Path
     command = f"compare {photos} {QUICK} --methods baseline,ros,aos --seeds 2 --eps 8/255 --out {out} -o {page}"
     ran = underdog(command)
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.startswith("6 runs (3 methods, 2 seeds), 0 of them done, about ")
+    assert "6 runs (3 methods, 2 seeds), 0 of them done; on " in ran.out
     assert f"report: {page}" in ran.out
     done = [result(p) for p in out.iterdir()]
     assert {(r["spec"]["method"], r["spec"]["seed"], r["spec"]["data_seed"]) for r in done} == {
@@ -252,7 +250,7 @@ def test_compare_does_every_method_with_every_seed_on_the_same_data(photos: Path
         assert items[0] == items[1] == items[2]
     runs, text = times(out), page.read_text(encoding="utf-8")
     again = underdog(command)
-    assert again.out.count("finished before") == 6
+    assert "6 runs (3 methods, 2 seeds), 6 of them done; nothing to do" in again.out
     assert times(out) == runs
     assert "<html" in text
 
@@ -274,9 +272,8 @@ def test_options_are_for_the_methods_that_have_them_and_do_not_say_it(photos: Pa
 
 
 def test_each_variant_has_the_eps_that_was_chosen_for_it_and_the_control_that_of_its_rival(
-    photos: Path, out: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+    photos: Path, out: Path, underdog: Any
 ) -> None:
-    monkeypatch.setattr("underdog.run.tune.EPS_GRID", (2, 64))
     methods = "noise,aos,noise(tau=0.2),aos+focal"
     ran = underdog(
         f"compare {photos} {QUICK} --lr 0.01 --methods {methods} --seeds 1 --out {out} -o {out.parent / 'page.html'}"

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from underdog.cli.arguments.runs import GRIDS as told_in_help  # noqa: N811
 from underdog.errors import InputError
 from underdog.run.grid import Grid, entries, only
 from underdog.run.grid_file import GRIDS, parse_grid, read_grid
+from underdog.run.search import eps_search
 from underdog.run.space import TUNING_SEED
 from underdog.run.spec import RunSpec
-from underdog.run.tune import tuning_specs
 
 MINE = """\
 datasets:
@@ -93,11 +94,11 @@ def test_the_small_grid_s_runs_are_known_by_these_settings() -> None:
                 expected |= {small(data, mu, method=m, **seeds).id for m in ("baseline", "rus", "ros", "smote")}
                 expected |= {small(data, mu, method=m, budget="updates", **seeds).id for m in ("baseline", "rus")}
                 expected |= {small(data, mu, method=f"{m}(eps=0.1)", **seeds).id for m in ("aos", "noise")}
-            expected |= {s.id for m in ("aos", "noise") for s in tuning_specs(small(data, mu, method=m))}
+            expected |= {s.id for m in ("aos", "noise") for s in eps_search(small(data, mu, method=m)).runs}
     grid = read_grid("small")
     found = entries(grid, names(grid))
     resolved = {(e.spec.with_values({"eps": 0.1}) if e.search else e.spec).id for e in found}
-    assert resolved | {s.id for e in found if e.search for s in tuning_specs(e.search.spec)} == expected
+    assert resolved | {s.id for e in found if e.search for s in e.search.runs} == expected
     assert len(found) == 2 * 2 * 3 * 9
     noise = [e.search.spec.expression.name for e in found if e.search and e.spec.expression.name == "noise"]
     assert Counter(noise) == {"noise": 12, "aos": 12}
@@ -194,9 +195,7 @@ def test_several_data_seeds_are_an_axis() -> None:
 
 
 def test_every_grid_that_comes_with_underdog_can_be_read_and_is_in_the_help(underdog: object) -> None:
-    from underdog.cli.grid import _KNOWN  # noqa: PLC0415
-
-    assert set(_KNOWN) == set(GRIDS)
+    assert set(told_in_help) == set(GRIDS)
     counts = {name: len(entries(grid, names(grid))) for name in GRIDS if (grid := read_grid(name))}
     assert counts == {
         "paper": 240,

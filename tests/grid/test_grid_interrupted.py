@@ -69,8 +69,8 @@ def test_a_grid_that_is_stopped_leaves_no_process_and_goes_on(
         os.killpg(grid.pid, signal.SIGINT)  # as a terminal does: to every process
         _, err = grid.communicate(timeout=120)
         assert grid.returncode == 130
-        assert err == "underdog: error: interrupted; the same command goes on from the last finished epoch\n"
-        assert not Path("runs/.grid-images").exists()
+        assert err == "underdog: error: interrupted; the same command resumes from the last finished epoch\n"
+        assert not Path("runs/.shared-images").exists()
     else:
         grid.kill()
         grid.wait()
@@ -86,7 +86,7 @@ def test_a_grid_that_is_stopped_leaves_no_process_and_goes_on(
     ran = underdog("grid tiny.yaml --workers 2")
     assert ran.code == 0, ran.err
     assert not any(state.exists() for state in states)
-    assert not Path("runs/.grid-images").exists()
+    assert not Path("runs/.shared-images").exists()
     after = {path: path.with_name("epochs.jsonl").read_text().splitlines() for path in states}
     assert {path: lines[: len(before[path])] for path, lines in after.items()} == before  # with the time that each took
     assert {len(lines) for lines in after.values()} == {3}

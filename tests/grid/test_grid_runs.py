@@ -19,10 +19,10 @@ from underdog.run.execute import execute
 from underdog.run.folders import Runs
 from underdog.run.grid import entries
 from underdog.run.grid_file import parse_grid
-from underdog.run.queue import Queue
-from underdog.run.search import FAILED, Trials
+from underdog.run.queue import Queue, steps
+from underdog.run.search import FAILED, Trials, eps_search
 from underdog.run.spec import RunSpec
-from underdog.run.tune import study_of, tuned, tuning_specs
+from underdog.run.tune import study_of, tuned
 
 #: A network that is too small to learn anything, and misbehaves in the process of some runs.
 NETWORK = """
@@ -92,7 +92,7 @@ def test_a_grid_is_made_once_its_searches_first_to_the_figures_of_single_runs(tm
     assert (len(searches), len(specs)) == (6, 4)
     eps = [s.expression.number("eps") for s in specs.values() if s.expression.has("eps")]
     assert sorted(map(float, eps)) == sorted([8 / 255, -best[1], -best[1]])
-    assert not any(name in str(p) for p in (tmp_path / "runs").rglob("*") for name in ("failed", "grid-images"))
+    assert not any(name in str(p) for p in (tmp_path / "runs").rglob("*") for name in ("failed", "shared-images"))
     assert "digits, rho 20, mu 0.6" in ran.out
     told = re.search(
         r"\n10 runs in .* s, on 2 workers; training, refreshing and evaluating took (.*) % of their time\n", ran.out
@@ -163,7 +163,7 @@ def test_a_run_of_a_search_that_fails_is_not_chosen_and_tried_again(
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "runs"
     spec = RunSpec(load_images("digits").fingerprint, "aos", 0, 0, 20, 0.6, epochs=1, batch=64, width=0.1)
-    searched = tuning_specs(spec)
+    searched = eps_search(spec).runs
     unable(out / "tuning", searched[-1])
     ran = underdog("grid tiny.yaml --workers 1")
     assert ran.code == 1
@@ -185,7 +185,7 @@ def test_a_search_of_which_all_failed_holds_up_only_what_needs_it(
     write(tmp_path / "tiny.yaml", "[ros, {aos: {eps: chosen, tau: 0.5}}]")
     monkeypatch.chdir(tmp_path)
     spec = RunSpec(load_images("digits").fingerprint, "aos", 0, 0, 20, 0.6, epochs=1, batch=64, width=0.1)
-    for run in tuning_specs(spec):
+    for run in eps_search(spec).runs:
         unable(tmp_path / "runs" / "tuning", run)
     ran = underdog("grid tiny.yaml --workers 1")
     assert ran.code == 1
@@ -223,7 +223,7 @@ def test_nothing_is_started_where_nothing_is_left_to_do(
     def no_engine(*_: object) -> None:
         raise AssertionError("an engine was made")
 
-    monkeypatch.setattr("underdog.run.local.LocalEngine", no_engine)
+    monkeypatch.setattr("underdog.cli.common.LocalEngine", no_engine)
     ran = underdog(command)
     assert ran.code == 0, ran.err
     assert "1 of them done; nothing to do\n" in ran.out
@@ -236,11 +236,11 @@ def test_a_folder_in_use_is_refused_before_data_are_read(
     def no_reading(*_: object) -> None:
         raise AssertionError("data were read")
 
-    monkeypatch.setattr("underdog.data.sources.load_images", no_reading)
+    monkeypatch.setattr("underdog.cli.grid.load_images", no_reading)
     (tmp_path / "runs").mkdir()
-    with FileLock(tmp_path / "runs" / ".grid.lock"):
+    with FileLock(tmp_path / "runs" / ".lock"):
         ran = underdog(f"grid digits --out {tmp_path / 'runs'}")
-    assert "is in use by another grid" in ran.err
+    assert "is in use by another command" in ran.err
 
 
 def test_folders_that_are_no_runs_are_set_aside_and_the_runs_made_anew(tmp_path: Path, underdog: Any) -> None:
@@ -273,11 +273,11 @@ def test_folders_that_are_no_runs_are_set_aside_and_the_runs_made_anew(tmp_path:
 def test_a_folder_with_a_grid_at_work_is_refused(tmp_path: Path, underdog: Any) -> None:
     command = f"grid {write(tmp_path / 'tiny.yaml', '[ros]')} --out {tmp_path / 'runs'}"
     (tmp_path / "runs").mkdir()
-    with FileLock(tmp_path / "runs" / ".grid.lock"):
+    with FileLock(tmp_path / "runs" / ".lock"):
         ran = underdog(command)
     assert ran.code == 2
-    assert f"{tmp_path / 'runs'} is in use by another grid" in ran.err
-    assert [p.name for p in (tmp_path / "runs").iterdir()] == [".grid.lock"]
+    assert f"{tmp_path / 'runs'} is in use by another command" in ran.err
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == [".lock"]
 
 
 def test_data_that_changed_since_its_runs_were_made_are_said(tmp_path: Path, underdog: Any, pictures: Any) -> None:
@@ -423,7 +423,7 @@ def test_a_run_that_two_searches_share_is_counted_once(monkeypatch: pytest.Monke
     monkeypatch.setattr(Trials, "store", lambda *_: None)
     text = "trials: 3\ndatasets: {digits: {rho: 20, mu: 0.6}}\nmethods: [ros]\nbudget: [epochs, updates]\nseeds: 1\n"
     runs = Done()
-    queue = Queue(entries(parse_grid(text, "some", "f"), {"digits": ""}), cast("Runs", runs))
+    queue = Queue(steps(entries(parse_grid(text, "some", "f"), {"digits": ""})), cast("Runs", runs))
     assert (queue.settled(), queue.total()) == (0, 8)
     settled = []
     while (job := queue.take()) is not None:

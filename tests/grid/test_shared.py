@@ -21,9 +21,11 @@ from underdog.errors import InputError
 from underdog.resample.perturb import Perturb
 from underdog.resample.random import RandomOverSampler
 from underdog.resample.smote import SMOTE
-from underdog.run.compare import comparison, plan
+from underdog.run.compare import comparison, with_searches
 from underdog.run.estimate import Estimate, outline
+from underdog.run.experiment import Experiment
 from underdog.run.local import TUNABLES, _large_pages
+from underdog.run.queue import steps
 from underdog.run.shared import map_source, save_source
 from underdog.run.spec import RunSpec
 
@@ -107,12 +109,11 @@ def test_a_plan_starts_no_resampler_and_yet_knows_what_one_needs(
     digits = load_images("digits")
     base = RunSpec(digits.fingerprint, "baseline", rho=20, mu=0.6, epochs=2, width=0.1)
     specs = comparison(base, ["smote", "ros", "aos", "aos(eps=0.1)", "crt"], 2)
-    planned = plan(specs, digits, tmp_path, "cpu")
-    assert (planned.runs, planned.done) == (10, 0)
-    assert planned.seconds > 0
+    planned = Experiment.of(steps(with_searches(specs)), {"": digits}, tmp_path / "runs", print)
+    assert planned.state(workers=2) == "10 runs and 6 that choose parameters, 0 of them done; on 2 workers"
     few = RunSpec(digits.fingerprint, "smote", rho=100, mu=0.6, epochs=2, width=0.1)
     with pytest.raises(InputError, match="SMOTE needs at least 2 images"):
-        plan([few], digits, tmp_path, "cpu")
+        Experiment.of(steps(with_searches([few])), {"": digits}, tmp_path / "runs", print)
     assert [*tmp_path.iterdir()] == []
 
 

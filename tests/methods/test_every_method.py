@@ -56,7 +56,7 @@ def test_every_command_knows_every_method(
     assert (ran.code, ran.err) == (0, "")
     ran = underdog(f"compare digits {QUICK} --methods {'baseline' if method == 'ros' else 'ros'},{text} --seeds 1")
     assert (ran.code, ran.err) == (0, "")
-    assert "finished before" in ran.out
+    assert "2 runs (2 methods, 1 seed), 1 of them done" in ran.out
     made = results(tmp_path / "runs")
     assert len(made) == 2
     folder, result = made[text]

@@ -45,7 +45,10 @@ def test_finished_runs_are_not_made_again(tmp_path: Path) -> None:
     said: list[str] = []
     for _ in range(2):
         ud.compare(ud.load_images("digits"), ["ros"], seeds=1, out=tmp_path, **lines_of(say=said.append))
-    assert [line for line in said if "finished before" in line] == ["ros seed 0: finished before"]
+    (path,) = tmp_path.glob("*/result.json")
+    score = f"{json.loads(path.read_text())['test']['macro_f1']:.4f}"
+    assert [line.split(",")[0] for line in said if line.startswith("[")] == ["[1/1] ros seed 0: macro-F1 " + score]
+    assert said[-1] == "1 runs, 1 of them done; nothing to do"
 
 
 @pytest.mark.parametrize(

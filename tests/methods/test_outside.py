@@ -115,7 +115,7 @@ def test_train_compare_report_predict_and_export_know_a_resampler_and_a_loss_of_
     ]
     ran = underdog(f"compare digits {QUICK} --seeds 1 --methods {','.join(methods)} --out {out}")
     assert ran.code == 0, ran.err
-    assert f"{own}:halve(share=0.3) seed 0: finished before" in ran.out
+    assert "5 runs (5 methods, 1 seed), 1 of them done" in ran.out
     found = results(out)
     assert set(found) == {*methods[:4], f"aos(eps=0.1)+{own}:brier"}
     plain = underdog(f"train digits {QUICK} --method baseline --out {out}")

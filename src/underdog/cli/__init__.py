@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from underdog.cli.parser import parser
+from underdog.cli.arguments.parser import parser
 from underdog.errors import InputError, UnderdogError
 
 __all__ = ["main"]
@@ -14,28 +15,26 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit code: 0 success, 1 a run failed, 2 bad input, 130 interrupted."""
-    options = parser().parse_args(arguments)
+    root = parser()
+    options = root.parse_args(arguments)
+    if options.command is None:
+        root.print_help()
+        return 0
+    name = f"data_{options.what}" if options.command == "data" else options.command
     try:
-        from underdog.cli import commands  # noqa: PLC0415  (torch is imported here)
-
-        commands.COMMANDS[options.command](options)
-    except InputError as error:
-        return _fail(error, 2)
-    except UnderdogError as error:
-        return _fail(error, 1)
+        import_module(f"underdog.cli.{name}").run(options)  # torch is imported here
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        return _fail(error, 2)
+    except (UnderdogError, OSError) as error:
+        return _fail(error, 2 if isinstance(error, InputError | OSError) else 1)
     except KeyboardInterrupt:
-        resumed = options.command in ("demo", "train", "compare", "grid", "tune")
-        return _fail("interrupted" + "; the same command goes on from the last finished epoch" * resumed, 130)
+        resumes = options.command in ("demo", "train", "compare", "grid", "tune")
+        return _fail("interrupted" + "; the same command resumes from the last finished epoch" * resumes, 130)
     return 0
 
 
 def _fail(error: object, code: int) -> int:
-    from underdog.reporting.terminal import printable  # noqa: PLC0415  (not needed where nothing fails)
-
-    print(f"underdog: error: {printable(str(error))}", file=sys.stderr)
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(error))
+    print(f"underdog: error: {text}", file=sys.stderr)
     return code

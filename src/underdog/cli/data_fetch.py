@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from pathlib import Path
-from typing import Any
 
+from underdog.cli.common import Options, say
+from underdog.cli.progress import bar
+from underdog.data.fetch import FetchError, fetch_dataset
 from underdog.data.known import KNOWN, KnownSet, find_dataset, known_set
 from underdog.errors import InputError
+from underdog.reporting.terminal import aligned
 
-__all__ = ["add_fetch", "fetch"]
-
-
-def add_fetch(subcommands: Any) -> None:
-    """The arguments of the command."""
-    command = subcommands.add_parser(
-        "fetch",
-        help="download a well-known data set, or say how to get it",
-        description="Download a well-known data set and check it. For one that needs an account, print what to do.\n\ndata sets:\n"
-        + "\n".join(f"  {name:<8} {own.title}" for name, own in KNOWN.items()),
-        epilog="examples:\n"
-        "  underdog data fetch --list\n"
-        "  underdog data fetch mnist --to data\n"
-        "  underdog data fetch cifar10 --to data\n\n"
-        "A download that broke off goes on where it was when the same command is given again.",
-    )
-    command.add_argument("name", nargs="?", metavar="NAME", help="one of the data sets above")
-    command.add_argument("--to", type=Path, metavar="DIR", help="the folder that it is to lie in")
-    command.add_argument("--list", action="store_true", help="list names, sizes and licences, and how each is got")
-    command.set_defaults(action=fetch)
+__all__ = ["run"]
 
 
-def fetch(options: argparse.Namespace) -> None:
+def run(options: Options) -> None:
     """Download a data set, or say how to get it."""
-    from underdog.cli.commands import say  # noqa: PLC0415
-    from underdog.cli.progress import bar  # noqa: PLC0415
-    from underdog.data.fetch import fetch_dataset  # noqa: PLC0415
-
     if options.list:
         say(_table())
         return
@@ -62,9 +41,6 @@ def _by_hand(name: str, own: KnownSet, folder: Path) -> Path:
     Raises:
         FetchError: nowhere; what to do was printed.
     """
-    from underdog.cli.commands import say  # noqa: PLC0415
-    from underdog.data.fetch import FetchError  # noqa: PLC0415
-
     try:
         path = find_dataset(name, folder)
     except InputError as error:
@@ -78,8 +54,6 @@ def _by_hand(name: str, own: KnownSet, folder: Path) -> Path:
 
 def _table() -> str:
     """The data sets, one a line."""
-    from underdog.reporting.terminal import aligned  # noqa: PLC0415  (after the arguments are understood)
-
     rows = [("name", "data set", "licence", "how", "download")]
     for name, own in KNOWN.items():
         size = f"{own.size / 1e6:,.1f} MB" if own.downloads else "-"

@@ -169,6 +169,20 @@ class Expression:
         """What was set, by ``key``."""
         return {self.key(part, name): value for part in self.parts for name, value in part.values}
 
+    @property
+    def stated(self) -> dict[str, Value]:
+        """What was set, by ``key``, and with what alters images also a tau that is as usual.
+
+        >>> parse("smote(k=3)").stated, parse("aos").stated
+        ({'k': 3}, {'tau': 0.5})
+        """
+        return {
+            self.key(part, name): value
+            for part in self.parts
+            for name in dict.fromkeys((*(("eps", "tau") if part.role == "alteration" else ()), *dict(part.values)))
+            if (value := part.get(name)) is not None
+        }
+
     def key(self, part: Part, name: str) -> str:
         """What a part's parameter is called in the sum: its name, after the part's where another part has one of that name."""
         others = [p for p in self.parts if p is not part and p.name in METHODS and name in p.parameters]

@@ -15,7 +15,6 @@ from underdog.reporting.methods import but_eps, eps_of, eps_text, is_own, parame
 from underdog.reporting.summary import SCORES, Group, Score, Spread, Variant
 from underdog.reporting.verdict import CONTROL
 from underdog.reporting.words import decimal, enumerated, plural, spread, thousands
-from underdog.run.queue import stated
 from underdog.run.spec import RunSpec
 from underdog.run.tune import Study, values_of
 
@@ -281,7 +280,7 @@ def _serves(search: Expression, method: Expression) -> bool:
 
 def _assigned(spec: RunSpec) -> str:
     values: dict[str, Value] = {} if is_own(spec.expression) else {**values_of(spec)}
-    values |= stated(spec.expression)
+    values |= spec.expression.stated
     return ", ".join(f"{PARAMETER_NAMES.get(name, name)} = {value_text(name, value)}" for name, value in values.items())
 
 

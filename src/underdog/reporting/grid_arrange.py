@@ -20,7 +20,6 @@ from underdog.reporting.methods import but_eps, details, differ_in_eps, place, s
 from underdog.reporting.summary import Group, Spread, Variant, variants
 from underdog.reporting.verdict import CONTROL
 from underdog.reporting.words import MISSING, thousands
-from underdog.run.queue import stated
 from underdog.run.spec import Replicate, RunSpec, differing, settings_text
 
 __all__ = [
@@ -302,7 +301,7 @@ def _chosen(tuning: Iterable[Run], budget: str) -> dict[str, list[Expression]]:
     tuning = _under(budget, tuning)
     sizes = Counter(but_eps(s) for s in {r.spec.expression for r in tuning} if s.number("eps") is not None)
     best: dict[tuple[str, Expression | None], Run] = {}
-    for run in sorted(tuning, key=lambda r: [v for v in stated(r.spec.expression).values() if not isinstance(v, str)]):
+    for run in sorted(tuning, key=lambda r: [v for v in r.spec.expression.stated.values() if not isinstance(v, str)]):
         setting = run.spec.expression
         search = stem(setting), but_eps(setting) if sizes[but_eps(setting)] >= ENOUGH_EPS else None
         best[search] = max(best.get(search, run), run, key=lambda r: r.best.macro_f1)

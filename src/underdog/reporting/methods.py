@@ -9,7 +9,6 @@ from functools import lru_cache
 from underdog.methods.expression import Expression, Part
 from underdog.methods.parameters import Value, number_of
 from underdog.methods.table import METHODS
-from underdog.run.queue import stated
 from underdog.run.spec import RunSpec, Setting
 
 __all__ = [
@@ -103,7 +102,7 @@ def details(expression: Expression, keys: Collection[str] | None = None) -> str:
     ('8/255 tau 0.5', 'k 3', '')
     """
     values = {
-        key: value_text(key, value, "g") for key, value in stated(expression).items() if keys is None or key in keys
+        key: value_text(key, value, "g") for key, value in expression.stated.items() if keys is None or key in keys
     }
     return " ".join(text if key == "eps" else f"{key} {text}" for key, text in values.items())
 
@@ -129,7 +128,7 @@ def varied(expressions: Iterable[Expression]) -> list[str]:
     ['attack']
     """
     found = list(expressions)
-    keys = dict.fromkeys(key for one in found for key in stated(one))
+    keys = dict.fromkeys(key for one in found for key in one.stated)
     return [key for key in keys if len({_value(one, key) for one in found}) > 1]
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-from underdog.data.sources import Source
 from underdog.errors import InputError
 from underdog.methods.expression import Expression, parse
-from underdog.run.estimate import Estimate
-from underdog.run.execute import finished
+from underdog.reporting.methods import parameters_text
+from underdog.run.search import Entry, EpsSearch, eps_search
 from underdog.run.spec import RunSpec
+from underdog.run.tune import values_of
 
-__all__ = ["Plan", "comparison", "eps_searches", "plan"]
+__all__ = ["check_complete", "comparison", "tuned_text", "with_searches"]
 
 
 def comparison(
@@ -43,50 +42,47 @@ def comparison(
     ]
 
 
-def eps_searches(methods: Sequence[Expression]) -> dict[Expression, Expression]:
-    """For each method whose eps is still to be chosen, the method that it is chosen for: the control has that of AOS, where
-    that is compared too.
+def with_searches(specs: Sequence[RunSpec]) -> list[Entry]:
+    """The runs, and the search for eps that each still needs: the control has that of AOS, where that is compared too.
 
     Raises:
-        InputError: a method that needs something else than eps.
+        InputError: a method that needs something else than eps; a search with folds.
 
-    >>> found = eps_searches([parse("aos"), parse("noise"), parse("noise(tau=0.2)"), parse("ros")])
-    >>> [(str(method), str(search)) for method, search in found.items()]
-    [('aos', 'aos'), ('noise', 'aos'), ('noise(tau=0.2)', 'noise(tau=0.2)')]
+    >>> found = with_searches([RunSpec("some data", method) for method in ("aos", "noise", "noise(tau=0.2)", "ros")])
+    >>> [(entry.spec.method, entry.search and entry.search.spec.method) for entry in found]
+    [('aos', 'aos'), ('noise', 'aos'), ('noise(tau=0.2)', 'noise(tau=0.2)'), ('ros', None)]
     """
-    found = {}
-    for method in methods:
-        if not method.missing:
-            continue
-        if method.missing != ("eps",):
-            raise InputError(
-                f"{method.name} needs {' and '.join(method.missing)}, such as {method.name}({method.missing[0]}=...)"
-            )
-        other = method.renamed("noise", "aos")
-        found[method] = other if other in methods else method
-    return found
+    methods = {spec.expression for spec in specs}
+    return [Entry("", spec, _search(spec, methods)) for spec in specs]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is to be done: how many runs, how many of them are finished, seconds for the others (an estimate), and warnings."""
+def _search(spec: RunSpec, methods: set[Expression]) -> EpsSearch | None:
+    method = spec.expression
+    if not method.missing:
+        return None
+    if method.missing != ("eps",):
+        check_complete(method)
+    if spec.folds is not None:
+        raise InputError(
+            f"{method.name} with folds needs eps: a search for it would see images that other folds test on"
+        )
+    other = method.renamed("noise", "aos")
+    return eps_search(replace(spec, method=str(other if other in methods else method)))
 
-    runs: int
-    done: int
-    seconds: float
-    notes: tuple[str, ...] = ()
 
-
-def plan(specs: list[RunSpec], source: Source, out: Path, device: str) -> Plan:
-    """Check every spec against the data before the first run starts, and estimate the time all will take.
-
-    No resampler is started, and one network is made, of which a few updates are timed.
+def check_complete(method: Expression) -> None:
+    """A method whose parameters are all known.
 
     Raises:
-        InputError: anything that can be known before the first epoch to stop one of the runs.
+        InputError: one is not.
     """
-    estimate = Estimate({source.fingerprint: source}, device)
-    pending = [s for s in specs if not finished(out / s.id, s)]
-    seconds = sum(map(estimate.seconds, pending))
-    notes = dict.fromkeys(note for spec in pending for note in estimate.split(spec).notes)
-    return Plan(len(specs), len(specs) - len(pending), seconds, tuple(notes))
+    if method.missing:
+        raise InputError(
+            f"{method.name} needs {' and '.join(method.missing)}, such as {method.name}({method.missing[0]}=...)"
+        )
+
+
+def tuned_text(specs: Sequence[RunSpec]) -> str:
+    """The values that searches found, method by method."""
+    each = dict.fromkeys(f"{s.expression.name} {parameters_text(values_of(s))}" for s in specs)
+    return f"tuned on validation images of a seed that is not reported: {'; '.join(each)}"

@@ -1,10 +1,11 @@
-"""What carries out the runs of a grid: jobs go in, their progress and outcomes come out."""
+"""What carries out runs: jobs go in, their progress and outcomes come out."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +13,13 @@ from typing import Protocol, Self
 
 from underdog.data.sources import Source
 from underdog.errors import UnderdogError
+from underdog.names import TARGET_PRECISION
+from underdog.ranks import ALONE, Ranks
 from underdog.run.execute import Watcher, execute
 from underdog.run.spec import RunSpec
 from underdog.train import EpochRecord
 
-__all__ = ["Engine", "Job", "Outcome", "Progress", "carry_out"]
+__all__ = ["Engine", "Job", "Outcome", "Progress", "Serial", "carry_out"]
 
 #: Seconds between two reports on one run, at least.
 QUIET = 0.5
@@ -31,12 +34,14 @@ class Job:
         dataset: which of the engine's sources it trains on.
         spec: its settings.
         out: folder of runs, on the machine of the one who submits; the run's own folder is in it.
+        target: precision that thresholds have to reach on validation images.
     """
 
     name: str
     dataset: str
     spec: RunSpec
     out: Path
+    target: float = TARGET_PRECISION
 
     @property
     def folder(self) -> Path:
@@ -95,9 +100,7 @@ class Engine(Protocol):
     ) -> None: ...
 
 
-def carry_out(
-    job: Job, source: Source, device: str, tell: Callable[[Progress], object], data_seconds: float = 0
-) -> tuple[str, str]:
+def carry_out(job: Job, source: Source, device: str, tell: Callable[[Progress], object]) -> tuple[str, str]:
     """Do a job in this process; how it failed and details, both "" where it did not.
 
     Args:
@@ -105,15 +108,54 @@ def carry_out(
         source: its data.
         device: where to train.
         tell: called with the run's progress, now and then.
-        data_seconds: time it took to get at the source, for the result.
     """
     try:
-        execute(job.spec, source, job.out, device, _watcher(job, tell), data_seconds)
+        execute(job.spec, source, job.out, device, _watcher(job, tell), job.target)
     except (UnderdogError, OSError) as error:
         return str(error), traceback.format_exc() if error.__cause__ else ""
     except Exception as error:  # anybody's network may run here: it fails alone
         return f"{type(error).__name__}: {error}", traceback.format_exc()
     return "", ""
+
+
+class Serial:
+    """One run after the other in this process, whose errors are raised where they happen: for a single run, and for Python.
+
+    Args:
+        sources: the data sets by name.
+        device: where to train.
+        watch: from a job to who wants to know how it goes.
+        ranks: the processes that train together.
+    """
+
+    workers = 1
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        device: str,
+        watch: Callable[[Job], AbstractContextManager[Watcher]],
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self._sources, self._device, self._watch, self._ranks = sources, device, watch, ranks
+        self._waiting: list[Job] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._waiting.clear()
+
+    def submit(self, job: Job) -> None:
+        """Take a job."""
+        self._waiting.append(job)
+
+    def wait(self) -> Outcome:
+        """Make the next run."""
+        job, begin = self._waiting.pop(0), time.monotonic()
+        with self._watch(job) as watcher:
+            execute(job.spec, self._sources[job.dataset], job.out, self._device, watcher, job.target, self._ranks)
+        return Outcome(job, time.monotonic() - begin)
 
 
 def _watcher(job: Job, tell: Callable[[Progress], object]) -> Watcher:
@@ -136,4 +178,10 @@ def _watcher(job: Job, tell: Callable[[Progress], object]) -> Watcher:
         nonlocal text
         text = f"epoch {record.epoch + 1}/{job.spec.epochs}, validation macro-F1 {record.val.macro_f1:.3f}"
 
-    return Watcher(begin=begin, images=images, epoch=epoch)
+    def preparing(share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last > QUIET:
+            last = time.monotonic()
+            tell(Progress(job, done, total, f"preparing: {share:.0%}"))
+
+    return Watcher(begin=begin, images=images, epoch=epoch, preparing=preparing)

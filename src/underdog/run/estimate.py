@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -49,19 +49,21 @@ def outline(source: Source) -> Source:
 
 @dataclass
 class Estimate:
-    """Seconds for runs: the images that each shows, at the pace of runs that are finished, or else of a few timed updates.
+    """Seconds for runs: the images that each shows, at the pace of runs like it that are finished, or else are at work, or else
+    of a few updates that are timed.
 
     Args:
         sources: the data sets by fingerprint.
-        device: where runs without finished ones beside them are timed.
+        device: where updates are timed; None where nothing is, and what a run takes is unknown until one like it is at work.
     """
 
     sources: Mapping[str, Source]
-    device: str
+    device: str | None = None
     _outlines: dict[str, Source] = field(default_factory=dict)
     _splits: dict[RunSpec, Split] = field(default_factory=dict)
     _paces: dict[tuple[object, ...], list[float]] = field(default_factory=dict)
-    _probes: dict[tuple[object, ...], float] = field(default_factory=dict)
+    _images: dict[RunSpec, float] = field(default_factory=dict)
+    _live: dict[tuple[object, ...], float] = field(default_factory=dict)
 
     def split(self, spec: RunSpec) -> Split:
         """The run's parts, their pixels left out.
@@ -77,7 +79,16 @@ class Estimate:
         return self._splits[about]
 
     def images(self, spec: RunSpec) -> float:
-        """Images that the run trains on, all epochs together, and a third of those that it evaluates."""
+        """Images that the run trains on, all epochs together, and a third of those that it evaluates.
+
+        Raises:
+            InputError: the data do not allow the run.
+        """
+        if spec not in self._images:
+            self._images[spec] = self._counted(spec)
+        return self._images[spec]
+
+    def _counted(self, spec: RunSpec) -> float:
         split = self.split(spec)
         tested = 0 if spec.tuning or split.test is None else 2 * len(split.test)
         # eps and its like, where they are still to be chosen, make no difference.
@@ -89,16 +100,25 @@ class Estimate:
         """Take a finished run into account."""
         self._paces.setdefault(_pace(spec), []).append(sum(result["seconds"].values()) / self.images(spec))
 
-    def seconds(self, spec: RunSpec) -> float:
-        """What the run will take."""
+    def observe(self, spec: RunSpec, share: float, seconds: float) -> None:
+        """Take into account that this share of a run, above 0, took so long."""
+        self._live[_pace(spec)] = seconds / (share * self.images(spec))
+
+    def seconds(self, spec: RunSpec) -> float | None:
+        """What the run will take, or None as long as that is unknown."""
         pace = _pace(spec)
         if known := self._paces.get(pace):
             return self.images(spec) * median(known)
-        if pace not in self._probes:
+        if pace not in self._live and self.device is not None:
             plain = replace(spec, method="baseline", tuning=True)
-            training = start(plain, self.sources[spec.data], self.device, Watcher())
-            self._probes[pace] = image_seconds(training)
-        return self.images(spec) * self._probes[pace]
+            self._live[pace] = image_seconds(start(plain, self.sources[spec.data], self.device, Watcher()))
+        return self.images(spec) * self._live[pace] if pace in self._live else None
+
+    def left(self, waiting: Iterable[RunSpec], running: Iterable[tuple[RunSpec, float]], workers: int) -> float | None:
+        """What some runs and the rest of those at work, of which a share is done, will take together; None if that is unknown."""
+        each = [(self.seconds(spec), 1.0) for spec in waiting] + [(self.seconds(s), 1 - done) for s, done in running]
+        known = [seconds * share for seconds, share in each if seconds is not None]
+        return max(sum(known) / workers, max(known, default=0)) if len(known) == len(each) else None
 
 
 def _pace(spec: RunSpec) -> tuple[object, ...]:

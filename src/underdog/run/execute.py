@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from underdog.augment import Augment
+from underdog.data.images import ImageSet
 from underdog.data.prepare import prepare
 from underdog.data.sources import Source
 from underdog.data.split import Split
@@ -40,7 +41,7 @@ from underdog.run.spec import RunSpec
 from underdog.run.state import STATE, Synthetic, environment, resume, save_epochs, save_state
 from underdog.train import EpochRecord, Evaluation, History, Training
 
-__all__ = ["Watcher", "execute", "finish", "finished", "split_of", "whole_result"]
+__all__ = ["Watcher", "execute", "finish", "finished", "split_of", "start", "try_network", "whole_result"]
 
 #: How the names of files begin in which resamplers keep what is too dear to be made twice.
 KEPT = "kept-"
@@ -85,6 +86,19 @@ def start(
     )  # fmt: skip
     training.notes = notes
     return training
+
+
+def try_network(spec: RunSpec, images: ImageSet) -> None:
+    """Make a run's network in memory, and give it a few images.
+
+    Raises:
+        InputError: it cannot be made, or does not fit them.
+    """
+    _, first = np.unique(images.labels.numpy(), return_index=True)
+    few = images.select(first)
+    Training(
+        build_model(spec, few)[0], Method(), Split(few, few, None), hyperparameters(spec), precision=spec.precision
+    )
 
 
 def _kept(folder: Path | None, name: str, make: Callable[[], Tensor]) -> Tensor:
@@ -158,7 +172,6 @@ def execute(
     out: Path,
     device: str = "cpu",
     watcher: Watcher | None = None,
-    data_seconds: float = 0,
     target_precision: float = TARGET_PRECISION,
     ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
@@ -175,7 +188,6 @@ def execute(
         out: folder of runs.
         device: where to train.
         watcher: told about the progress.
-        data_seconds: time it took to read the source, for the result.
         target_precision: what the thresholds of the rule in the result have to reach on validation.
         ranks: the processes that train together, as many as the spec says; rank 0 writes the folder.
 
@@ -212,7 +224,7 @@ def execute(
         while not training.finished:
             watcher.epoch(training.advance())
             save_state(training, folder, made)
-        result = finish(folder, spec, source, training, target_precision, data_seconds + prepared)[0]
+        result = finish(folder, spec, source, training, target_precision, prepared)[0]
         _tidy(folder)
     return ranks.told(result)
 
@@ -223,7 +235,7 @@ def finish(
     """Evaluate a training that is done, and write what its run leaves behind, ``result.json`` last.
 
     Args:
-        seconds: it took to read and divide the data.
+        seconds: it took to divide the data and make the network.
     """
     begin = time.perf_counter()
     history = training.finish()

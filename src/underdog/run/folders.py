@@ -20,12 +20,12 @@ from underdog.run.grid import Grid
 from underdog.run.spec import RunSpec
 from underdog.run.state import STATE
 
-__all__ = ["Runs", "occupied", "record_data"]
+__all__ = ["Runs", "finished_runs", "occupied", "record_data"]
 
 #: Where folders go that hold something else than the run whose name they have.
 ASIDE = "set-aside"
 FAILED = "failed.json"
-LOCK = ".grid.lock"
+LOCK = ".lock"
 RECORD = "grid.json"
 #: What looking into a file raises that is no run's.
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -33,7 +33,7 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, Overflow
 
 @contextmanager
 def occupied(out: Path) -> Iterator[None]:
-    """While this grid alone works in a folder of runs, which is not left behind where nothing came into it.
+    """While this command alone works in a folder of runs, which is not left behind where nothing came into it.
 
     Raises:
         InputError: another one does, or the folder cannot be made.
@@ -44,17 +44,16 @@ def occupied(out: Path) -> Iterator[None]:
         lock = FileLock(out / LOCK, timeout=0)
         lock.acquire()
     except Timeout:
-        raise InputError(f"{out} is in use by another grid: wait for it, or choose another --out") from None
+        raise InputError(f"{out} is in use by another command: wait for it, or choose another --out") from None
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror or error}") from error
     try:
         yield
     finally:
-        if new and [path.name for path in out.iterdir()] == [LOCK]:
-            (out / LOCK).unlink()
-            lock.release()
-            out.rmdir()
+        (out / LOCK).unlink(missing_ok=True)
         lock.release()
+        if new and not [*out.iterdir()]:
+            out.rmdir()
 
 
 @dataclass
@@ -143,6 +142,19 @@ class Runs:
         folder.rename(place)
         self._strange.discard(folder)
         self.say(f"{folder} is not the run that its name says ({reason}): set aside as {place}, and made anew")
+
+
+def finished_runs(runs: Path) -> list[Path]:
+    """The finished runs in a folder of runs, or the folder itself where it is one.
+
+    Raises:
+        InputError: there is none.
+    """
+    if (runs / "result.json").exists():
+        return [runs]
+    if not (found := sorted(path.parent for path in runs.glob("*/result.json"))):
+        raise InputError(f"{runs} has no finished run (a folder with result.json)")
+    return found
 
 
 def record_data(out: Path, grid: Grid, sources: Mapping[str, Source], write: bool) -> dict[str, str]:

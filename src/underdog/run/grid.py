@@ -12,7 +12,7 @@ from underdog.data.reading import Reading
 from underdog.errors import InputError, unknown
 from underdog.methods.build import build
 from underdog.methods.expression import Expression
-from underdog.run.search import Search, Trials, eps_search
+from underdog.run.search import Entry, Trials, eps_search
 from underdog.run.space import first_values
 from underdog.run.spec import RunSpec
 from underdog.run.tune import study_of
@@ -21,7 +21,6 @@ __all__ = [
     "CHOSEN",
     "CHOSEN_FOR",
     "DataBlock",
-    "Entry",
     "Grid",
     "MethodBlock",
     "Value",
@@ -115,21 +114,6 @@ class Grid:
     def error(self, line: int, text: str) -> InputError:
         """An error in this grid."""
         return InputError(f"{self.file}:{line}: {text}" if self.file else text)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A run of a grid.
-
-    Attributes:
-        dataset: name of its data set.
-        spec: its settings; eps is None, or parameters are those of a search's first trial, where they are still to be chosen.
-        search: what chooses the parameters that are still to be chosen; None where all are given.
-    """
-
-    dataset: str
-    spec: RunSpec
-    search: Search | None = None
 
 
 def chosen_for(eps: object, method: str) -> str | None:

@@ -27,8 +27,10 @@ from underdog.data.sources import Source
 from underdog.run.engine import Job, Outcome, Progress, carry_out
 from underdog.run.shared import map_source, save_source
 
-__all__ = ["LocalEngine"]
+__all__ = ["SHARED", "LocalEngine"]
 
+#: Where images lie that processes share, in a folder of runs.
+SHARED = ".shared-images"
 #: What the server imports before it forks: all that a run needs, SMOTE's neighbours too, and what torch imports, for
 #: over a second, when the first optimiser is made. A name that there is no longer is passed over.
 PRELOADED = ["underdog.run.local", "sklearn.neighbors", "torch._dynamo"]
@@ -254,10 +256,7 @@ def _cleared() -> bool:
 
 
 def _do(job: Job, data: Path, device: str, line: Connection) -> _Done:
-    begin = time.perf_counter()
-    source = map_source(data)
-    seconds = time.perf_counter() - begin
-    return _Done(*carry_out(job, source, device, lambda p: line.send((p.done, p.total, p.text)), seconds))
+    return _Done(*carry_out(job, map_source(data), device, lambda p: line.send((p.done, p.total, p.text))))
 
 
 def _tail(log: Path) -> str:

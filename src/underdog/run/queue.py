@@ -1,19 +1,19 @@
-"""The runs of a grid in order: those that wait for a choice come after the search for it."""
+"""Runs in order: those that wait for a choice come after the search for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from underdog.methods.expression import Expression
 from underdog.methods.parameters import Value
+from underdog.names import TARGET_PRECISION
 from underdog.run.engine import Engine, Job, Outcome, Progress
 from underdog.run.folders import Runs
-from underdog.run.grid import Entry
-from underdog.run.search import FAILED, Search
+from underdog.run.search import FAILED, Entry, Search
 from underdog.run.spec import RunSpec, Setting, differing, settings_text
 
-__all__ = ["Queue", "Step", "described", "stated", "told_apart", "work_off"]
+__all__ = ["Queue", "Step", "described", "steps", "steps_of", "told_apart", "work_off"]
 
 #: What tells runs apart anyway.
 _SHOWN = {*Setting._fields, "data", "mu", "seed", "data_seed", "tuning"}
@@ -32,27 +32,16 @@ def told_apart(runs: Iterable[tuple[str, RunSpec]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(n for some in alike.values() for n in differing(some) if n not in _SHOWN))
 
 
-def stated(expression: Expression) -> dict[str, Value]:
-    """What was set of a method, by key, and with what alters images also a tau that is as usual.
-
-    >>> stated(RunSpec("some data", "smote(k=3)").expression), stated(RunSpec("some data", "aos").expression)
-    ({'k': 3}, {'tau': 0.5})
-    """
-    return {
-        expression.key(part, name): value
-        for part in expression.parts
-        for name in dict.fromkeys((*(("eps", "tau") if part.role == "alteration" else ()), *dict(part.values)))
-        if (value := part.get(name)) is not None
-    }
-
-
 def described(dataset: str, spec: RunSpec, names: Sequence[str] = ()) -> str:
-    """A run in words, such as "mnist mu 0.6 aos eps 16/255 tau 0.5 seed 0", with more of its settings by name."""
-    parts = [dataset]
-    if spec.mu is not None:
+    """A run in words, such as "mnist mu 0.6 aos eps 16/255 tau 0.5 seed 0", with more of its settings by name.
+
+    Without the data set's name it is among runs of one problem, and mu goes without saying.
+    """
+    parts = [dataset] if dataset else []
+    if dataset and spec.mu is not None:
         parts.append(f"mu {spec.mu:g}")
     parts.append(spec.expression.name)
-    parts += [f"{key} {_text(key, value)}" for key, value in stated(spec.expression).items()]
+    parts += [f"{key} {_text(key, value)}" for key, value in spec.expression.stated.items()]
     if spec.budget == "updates":
         parts.append("equal updates")
     parts += [text] if (text := settings_text(spec, names)) else []
@@ -68,7 +57,7 @@ def _text(key: str, value: Value) -> str:
 
 @dataclass(frozen=True)
 class Step:
-    """A run of a grid, or one of a search, in its place in the order.
+    """A run, or one of a search, in its place in the order.
 
     Attributes:
         dataset: name of its data set.
@@ -83,29 +72,48 @@ class Step:
     number: int | None = None
 
 
-def steps(entries: Sequence[Entry]) -> Iterator[Step]:
+def any_step(step: Step) -> bool:
+    """Every run is allowed."""
+    return True
+
+
+def steps(entries: Iterable[Entry]) -> Iterator[Step]:
     """The runs in order, each search before the first that needs it."""
     searched: set[Search] = set()
     for entry in entries:
-        search = entry.search
-        if search is not None and search not in searched:
-            searched.add(search)
-            for number in range(len(search)):
-                yield Step(entry.dataset, search.spec, search, number)
-        yield Step(entry.dataset, entry.spec, search)
+        if entry.search is not None and entry.search not in searched:
+            searched.add(entry.search)
+            yield from steps_of(entry.dataset, entry.search)
+        yield Step(entry.dataset, entry.spec, entry.search)
+
+
+def steps_of(dataset: str, search: Search) -> Iterator[Step]:
+    """The runs of a search."""
+    for number in range(len(search)):
+        yield Step(dataset, search.spec, search, number)
+
+
+class Limit(Protocol):
+    """Which runs may still begin, and when to leave."""
+
+    @property
+    def over(self) -> bool: ...
+
+    def allows(self, step: Step) -> bool: ...
 
 
 class Queue:
     """Which run comes next. What is done is known by the runs' folders alone.
 
     Args:
-        entries: the runs of a grid.
+        steps: the runs in order.
         runs: their folders.
+        target: precision that thresholds have to reach on validation images.
     """
 
-    def __init__(self, entries: Sequence[Entry], runs: Runs) -> None:
-        self.steps = tuple(steps(entries))
-        self._runs = runs
+    def __init__(self, steps: Iterable[Step], runs: Runs, target: float = TARGET_PRECISION) -> None:
+        self.steps = tuple(steps)
+        self._runs, self._target = runs, target
         self._searches: dict[str, Search] = {}
         self._failed: set[str] = set()
         self._shared = 0
@@ -113,7 +121,8 @@ class Queue:
         self.names = told_apart((s.dataset, s.spec) for s in self.steps)
         self._waiting = [s for s in self.steps if not self.done(s)]
         self._taken: set[str] = set()
-        self._running: set[str] = set()
+        #: Runs at work by id, with the share of their training that is done.
+        self.running: dict[str, tuple[RunSpec, float]] = {}
         self.failures: dict[str, str] = {}
 
     def resolved(self, step: Step) -> RunSpec | None:
@@ -121,11 +130,11 @@ class Queue:
         if step.search is None:
             return step.spec
         if step.number is not None:
-            return step.search.run(step.number, self._score)
-        return step.search.applied(step.spec, self._score)
+            return step.search.run(step.number, self.score)
+        return step.search.applied(step.spec, self.score)
 
-    def _score(self, spec: RunSpec) -> float | None:
-        """What a search's run came to."""
+    def score(self, spec: RunSpec) -> float | None:
+        """The score of a search's run."""
         result = self._runs.result(spec)
         if result is not None:
             return float(result["val"]["macro_f1"])
@@ -142,32 +151,42 @@ class Queue:
 
     def settled(self) -> int:
         """How many runs are done, or have failed."""
-        return self.total() - len(self._waiting) - len(self._running)
+        return self.total() - len(self._waiting) - len(self.running)
 
     def total(self) -> int:
         """How many runs there are: one that two searches asked for is one, as soon as that is known."""
         return len(self.steps) - self._shared
 
-    def take(self) -> Job | None:
-        """The first run that can be made now, or None; what was done meanwhile under another name falls out."""
+    def take(self, allowed: Callable[[Step], bool] = any_step) -> Job | None:
+        """The first run that can be made now and is allowed, or None; what was done meanwhile under another name falls out."""
         for step in list(self._waiting):
             spec = self.resolved(step)
-            if spec is None:
+            if spec is None or not allowed(step):
                 continue
             self._waiting.remove(step)
             if spec.id not in self._taken and self._runs.result(spec) is None:
                 self._taken.add(spec.id)
-                self._running.add(spec.id)
+                self.running[spec.id] = spec, 0.0
                 if step.search is not None and step.number is not None:
                     self._searches[spec.id] = step.search
                 name = described(step.dataset, spec, self.names)
-                return Job(name, step.dataset, spec, self._runs.home(spec))
+                return Job(name, step.dataset, spec, self._runs.home(spec), self._target)
             self._shared += 1
         return None
 
+    def heard(self, progress: Progress) -> None:
+        """Take note of how far a run is."""
+        self.running[progress.job.spec.id] = progress.job.spec, progress.done / max(progress.total, 1)
+
+    def chosen(self, run: RunSpec) -> tuple[Search, RunSpec] | None:
+        """The search that this run was of, and a run of it with what it has found, where it is done."""
+        search = self._searches.get(run.id)
+        found = search and search.applied(search.spec, self.score)
+        return (search, found) if search and found else None
+
     def ended(self, outcome: Outcome) -> Outcome:
         """Take note of a run that has ended; a result that is none makes it a failure."""
-        self._running.discard(outcome.job.spec.id)
+        self.running.pop(outcome.job.spec.id, None)
         if not outcome.error and self._runs.result(outcome.job.spec) is None:
             outcome = replace(outcome, error="it ended without a result that can be read")
         self._runs.ended(outcome)
@@ -176,26 +195,34 @@ class Queue:
         if search := self._searches.get(outcome.job.spec.id):
             if outcome.error:
                 self._failed.add(outcome.job.spec.id)
-            search.store(self._runs.out, self._score)
+            search.store(self._runs.out, self.score)
         return outcome
 
 
-def work_off(queue: Queue, engine: Engine, tell: Callable[[Progress | Outcome], object]) -> list[Outcome]:
+def work_off(
+    queue: Queue, engine: Engine, tell: Callable[[Progress | Outcome], object], limit: Limit | None = None
+) -> list[Outcome]:
     """Make all runs of a queue, each as soon as it can be made and there is room; the engine's block is entered.
 
+    Args:
+        queue: the runs.
+        engine: what makes them.
+        tell: called with everything that happens.
+        limit: makes only runs that fit into it, and leaves those that are not done when it is over.
+
     Returns:
-        what came of each, in the order in which they ended.
+        how each ended, in the order in which they did.
     """
-    running, outcomes = 0, list[Outcome]()
+    outcomes = list[Outcome]()
     while True:
-        while running < engine.workers and (job := queue.take()):
+        while len(queue.running) < engine.workers and (job := queue.take(limit.allows if limit else any_step)):
             engine.submit(job)
-            running += 1
-        if not running:
+        if not queue.running or (limit and limit.over):
             return outcomes
         event = engine.wait()
         if isinstance(event, Outcome):
-            running -= 1
             event = queue.ended(event)
             outcomes.append(event)
+        else:
+            queue.heard(event)
         tell(event)

@@ -1,4 +1,4 @@
-"""What a run of a grid waits for: its method's parameters, chosen on validation by other runs of the grid."""
+"""What a run waits for: its method's parameters, chosen on validation by other runs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from underdog.names import EPS_GRID
 from underdog.run.space import TUNING_SEED
 from underdog.run.spec import RunSpec
-from underdog.run.tune import Study, best_eps, tuning_specs
+from underdog.run.tune import Study, searched
 
-__all__ = ["FAILED", "EpsSearch", "Scores", "Search", "Trials", "eps_search"]
+__all__ = ["FAILED", "Entry", "EpsSearch", "Scores", "Search", "Trials", "eps_search"]
 
 #: In the place of a score: the run failed, and counts as one that recognised nothing.
 FAILED = -1.0
@@ -34,21 +34,37 @@ class EpsSearch:
         return len(EPS_GRID)
 
     @property
+    def runs(self) -> tuple[RunSpec, ...]:
+        """One run for each eps."""
+        return _eps_runs(self.spec)
+
+    @property
+    def method(self) -> str:
+        """Whose parameters are searched for."""
+        return self.spec.method
+
+    @property
     def wish(self) -> str:
         """What is searched for, in words."""
         return f"{self.spec.expression.name}'s best eps"
 
+    #: The parameters that are chosen.
+    keys = ("eps",)
+    #: Why what was chosen was.
+    reason = "has the highest validation macro-F1 (the smallest eps of equals)"
+
     def run(self, number: int, scores: Scores) -> RunSpec | None:
         """The run of that number, from 0."""
-        return _eps_runs(self.spec)[number]
+        return self.runs[number]
 
     def applied(self, spec: RunSpec, scores: Scores) -> RunSpec | None:
         """A run with what was chosen, or None while the search is not done, or where all of it failed."""
-        found = [(scores(run), n / 255) for run, n in zip(_eps_runs(self.spec), EPS_GRID, strict=True)]
+        found = [(scores(run), n / 255) for run, n in zip(self.runs, EPS_GRID, strict=True)]
         known = [(score, eps) for score, eps in found if score is not None]
         if len(known) < len(found) or all(score == FAILED for score, _ in known):
             return None
-        return spec.with_values({"eps": best_eps(known)})
+        best = max(score for score, _ in known)
+        return spec.with_values({"eps": min(eps for score, eps in known if score == best)})
 
     def store(self, out: Path, scores: Scores) -> None:
         """Nothing: the runs tell all of it."""
@@ -73,9 +89,29 @@ class Trials:
         return self.study.spec
 
     @property
+    def method(self) -> str:
+        """Whose parameters are searched for."""
+        return searched(self.spec)
+
+    @property
     def wish(self) -> str:
         """What is searched for, in words."""
         return f"best of {self.study.wanted} trials"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The parameters that are chosen."""
+        return tuple(self.study.spec.expression.space)
+
+    @property
+    def reason(self) -> str:
+        """Why what was chosen was."""
+        return f"has the highest validation macro-F1 of {self.study.wanted} trials"
+
+    def done(self, scores: Scores) -> Study | None:
+        """The study with all of its trials; None while they are not done, or where all of them failed."""
+        study, _ = self._advanced(scores)
+        return study if study.complete and study.best.score is not None else None
 
     def run(self, number: int, scores: Scores) -> RunSpec | None:
         """The run of that number, from 0; None while those before it are not done."""
@@ -86,13 +122,11 @@ class Trials:
 
     def applied(self, spec: RunSpec, scores: Scores) -> RunSpec | None:
         """A run with what was chosen, or None while the search is not done, or where all of it failed."""
-        study, _ = self._advanced(scores)
-        return study.applied(spec) if study.complete and study.best.score is not None else None
+        return study.applied(spec) if (study := self.done(scores)) else None
 
     def store(self, out: Path, scores: Scores) -> None:
         """Keep the study, once it is done, where ``--tuned`` finds it."""
-        study, _ = self._advanced(scores)
-        if study.complete and study.best.score is not None:
+        if study := self.done(scores):
             study.save(out)
 
     def _advanced(self, scores: Scores) -> tuple[Study, RunSpec | None]:
@@ -109,14 +143,33 @@ class Trials:
 Search = EpsSearch | Trials
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A run that is wanted.
+
+    Attributes:
+        dataset: name of its data set; "" where there is but one.
+        spec: its settings; eps is None, or parameters are those of a search's first trial, where they are still to be chosen.
+        search: what chooses the parameters that are still to be chosen; None where all are given.
+    """
+
+    dataset: str
+    spec: RunSpec
+    search: Search | None = None
+
+
 def eps_search(spec: RunSpec) -> EpsSearch:
-    """The choice of eps that serves a run, whatever its seeds."""
+    """The choice of eps that serves a run, whatever its seeds: on data and weights that are not reported, without the test part.
+
+    >>> [run.method for run in eps_search(RunSpec("some data", "aos")).runs][:3]
+    ['aos(eps=2/255)', 'aos(eps=4/255)', 'aos(eps=8/255)']
+    """
     return EpsSearch(replace(spec, seed=TUNING_SEED, data_seed=TUNING_SEED, tuning=True))
 
 
 @cache
 def _eps_runs(spec: RunSpec) -> tuple[RunSpec, ...]:
-    return tuple(tuning_specs(spec))
+    return tuple(spec.with_values({"eps": n / 255}) for n in EPS_GRID)
 
 
 @cache

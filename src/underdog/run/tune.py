@@ -2,58 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from underdog.data.sources import Source
-from underdog.errors import InputError, TrainingError
-from underdog.names import EPS_GRID, TRIALS
+from underdog.errors import InputError
+from underdog.names import TRIALS
 from underdog.run.files import read_json, write_json
 from underdog.run.space import TUNING_SEED, Values, check_trials, next_values
 from underdog.run.spec import RunSpec
 
-__all__ = [
-    "TUNING_SEED", "Execute", "Study", "Trial", "all_tuned", "best_eps", "choose_eps", "read_study", "searched", "study_of",
-    "tune", "tuned", "tuning_specs", "values_of",
-]  # fmt: skip
-
-#: Carries out a run of a source in a folder, such as ``execute``.
-Execute = Callable[[RunSpec, Source, Path], dict[str, Any]]
-
-
-def tuning_specs(spec: RunSpec) -> list[RunSpec]:
-    """One run for each eps of the grid, on data and weights that are not reported, without the test part.
-
-    >>> [s.method for s in tuning_specs(RunSpec("some data", "aos"))][:3]
-    ['aos(eps=2/255)', 'aos(eps=4/255)', 'aos(eps=8/255)']
-    """
-    fixed = replace(spec, seed=TUNING_SEED, data_seed=TUNING_SEED, tuning=True)
-    return [fixed.with_values({"eps": n / 255}) for n in EPS_GRID]
-
-
-def choose_eps(spec: RunSpec, source: Source, out: Path, run: Execute) -> float:
-    """The eps with the highest validation macro-F1 of its best epoch, the smallest of equals.
-
-    Args:
-        spec: a run of a method that alters images, without eps.
-        source: its data.
-        out: folder of runs; those of the choice are kept in ``tuning/`` there and never done twice.
-        run: carries out a run.
-    """
-    specs = [(s, n / 255) for s, n in zip(tuning_specs(spec), EPS_GRID, strict=True)]
-    return best_eps([(run(s, source, out / "tuning")["val"]["macro_f1"], eps) for s, eps in specs])
-
-
-def best_eps(scored: Sequence[tuple[float, float]]) -> float:
-    """The eps with the highest score, the smallest of equals.
-
-    >>> best_eps([(0.7, 0.1), (0.9, 0.4), (0.9, 0.2)])
-    0.2
-    """
-    best = max(score for score, _ in scored)
-    return min(eps for score, eps in scored if score == best)
+__all__ = ["TUNING_SEED", "Study", "Trial", "all_tuned", "read_study", "searched", "study_of", "tuned", "values_of"]
 
 
 @dataclass(frozen=True)
@@ -120,30 +80,17 @@ class Study:
         return out / "tuning" / f"study-{self.spec.id}.json"
 
     def save(self, out: Path) -> None:
-        """Store what is done so far."""
+        """Store it, all of whose trials are done."""
         trials = [{"values": t.values, "val_macro_f1": t.score, "run": self.run(t.values).id} for t in self.trials]
-        best = self.best.values if self.complete else None
-        write_json(self.path(out), {"spec": self.spec.to_json(), "wanted": self.wanted, "trials": trials, "best": best})
-
-    def stored(self, out: Path) -> Study:
-        """The study with those of the wanted trials that were stored before, if any.
-
-        Raises:
-            InputError: the file is damaged, or another study's.
-        """
-        found = self._found(out)
-        return self if found is None else replace(self, trials=found.trials[: self.wanted])
+        about = {"spec": self.spec.to_json(), "wanted": self.wanted, "trials": trials, "best": self.best.values}
+        write_json(self.path(out), about)
 
     def finished(self, out: Path) -> Study | None:
-        """The study as it was stored, whatever its number of trials, if all of those are done.
+        """The study as it was stored, whatever its number of trials; None if it was not.
 
         Raises:
             InputError: the file is damaged, or another study's.
         """
-        found = self._found(out)
-        return found if found and found.complete else None
-
-    def _found(self, out: Path) -> Study | None:
         path = self.path(out)
         if not path.exists():
             return None
@@ -198,8 +145,8 @@ def read_study(path: Path) -> Study:
             study = study.after(study.run(_on_axes(spec, trial["values"])), _score(trial["val_macro_f1"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is no whole study ({error}): remove it; runs that are finished stay") from error
-    if len(study.trials) > study.wanted or not spec.tuning:
-        raise InputError(f"{path} is no whole study (more trials than wanted, or reported runs): remove it")
+    if not study.complete or not spec.tuning:
+        raise InputError(f"{path} is no whole study (other trials than wanted, or reported runs): remove it")
     return study
 
 
@@ -214,40 +161,6 @@ def _score(score: Any) -> float | None:
     if score is not None and not 0 <= float(score) <= 1:
         raise InputError(f"no macro-F1: {score}")
     return None if score is None else float(score)
-
-
-def tune(
-    study: Study, source: Source, out: Path, run: Execute, told: Callable[[Study], object] = lambda study: None
-) -> Study:
-    """Do the trials that a study still lacks, one after the other.
-
-    What is done is stored after every trial, and every trial is a run that goes on where it was interrupted; so an
-    interrupted search, continued, has the trials of an uninterrupted one. A trial after the first whose training
-    fails counts as one that recognised nothing.
-
-    Args:
-        study: as far as it was done, see ``Study.stored``.
-        source: the data.
-        out: folder of runs; those of the trials are kept in ``tuning/`` there.
-        run: carries out a run.
-        told: called with the study after every trial.
-
-    Raises:
-        InputError: Optuna is not installed.
-        TrainingError: the first trial failed, which has the usual values.
-    """
-    while (spec := study.next()) is not None:
-        try:
-            score: float | None = run(spec, source, out / "tuning")["val"]["macro_f1"]
-        except TrainingError:
-            if not study.trials:
-                raise
-            score = None
-        study = study.after(spec, score)
-        study.save(out)
-        told(study)
-    study.save(out)  # which may now want fewer trials than before
-    return study
 
 
 def tuned(spec: RunSpec, out: Path, budget: str | None = None) -> RunSpec | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from underdog.cli.values import names, number, size, whole
+from underdog.cli.arguments.values import names, number, size, whole
 from underdog.names import LAYOUTS, RESIZES
 
 __all__ = ["add_images"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from underdog.cli.values import names, number, numbers, whole
+from underdog.cli.arguments.values import names, number, numbers, whole
 from underdog.names import AUGMENTATIONS, BUDGETS, EPS_GRID, LIBRARIES, MODELS, OPTIMIZERS, SCHEDULERS
 
 __all__ = ["add_training"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from underdog.errors import InputError
 from underdog.methods.expression import check_names, split_list
 from underdog.methods.parameters import number_of
 
-__all__ = ["ALL", "method", "methods", "names", "number", "numbers", "size", "whole"]
+__all__ = ["ALL", "duration", "method", "methods", "names", "number", "numbers", "size", "whole"]
 
 #: Every method of the table, where methods are listed.
 ALL = "all"
@@ -48,6 +49,15 @@ def whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def duration(text: str) -> float:
+    """Seconds of a time such as 30m, 1h30m or 90s."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    seconds = sum(int(n or 0) * unit for n, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 30m, 1h30m or 90s")
+    return float(seconds)
 
 
 def size(text: str) -> tuple[int, int]:

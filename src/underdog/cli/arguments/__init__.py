@@ -1,0 +1,1 @@
+"""What the command line accepts: imported before anything heavy is."""

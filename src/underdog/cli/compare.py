@@ -1,0 +1,77 @@
+"""``underdog compare``: several methods, several seeds, one report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from underdog.cli.common import (
+    Options,
+    devices_of_workers,
+    local_engine,
+    methods_of,
+    note_precision,
+    read,
+    say,
+    spec_of,
+    writable,
+)
+from underdog.cli.report import page
+from underdog.data.sources import Source
+from underdog.decision.rule import check_target
+from underdog.methods.expression import parse
+from underdog.names import TARGET_PRECISION
+from underdog.reporting.tables import text_table
+from underdog.reporting.terminal import printable
+from underdog.run.compare import comparison, tuned_text, with_searches
+from underdog.run.experiment import Experiment
+from underdog.run.folders import occupied
+from underdog.run.queue import steps
+from underdog.run.spec import RunSpec
+from underdog.run.tune import all_tuned
+from underdog.validate import check_positive
+
+__all__ = ["compare_runs", "run"]
+
+
+def run(options: Options) -> None:
+    """Carry out ``compare``."""
+    names = devices_of_workers(options)
+    check_positive("seeds", options.seeds, whole=True)
+    check_target(options.target_precision)
+    options.fold = None if options.folds is None else 0  # of the first run; the others get theirs
+    methods = methods_of(options, options.methods)
+    early = comparison(spec_of(options, parse("baseline"), ""), methods, options.seeds, options.data_seed)
+    if not options.tuned:
+        with_searches(early)  # which says what is missing
+    writable(options.output)
+    with occupied(options.out):
+        note_precision(options.precision, names[0])
+        source = read(options, names[0], len(names))
+        specs = [replace(spec, data=source.fingerprint) for spec in early]
+        if options.tuned:
+            specs = all_tuned(specs, options.out, options.budget)
+            say(tuned_text(specs))
+        compare_runs(specs, source, names, options)
+
+
+def compare_runs(specs: list[RunSpec], source: Source, names: list[str], options: Options) -> None:
+    """Make the runs, a table of their scores, and a report."""
+    target = getattr(options, "target_precision", TARGET_PRECISION)
+    experiment = Experiment.of(steps(with_searches(specs)), {"": source}, options.out, say, target=target)
+    for note in experiment.notes:
+        say(f"note: {printable(note)}")
+    methods, seeds = len({spec.setting for spec in specs}), len({(spec.seed, spec.data_seed) for spec in specs})
+    folds = f" x {specs[0].folds} folds" if specs[0].folds else ""
+    experiment.make(
+        partial(local_engine, names, options),
+        say,
+        what=f"{methods} method{'s' * (methods != 1)}, {seeds} seed{'s' * (seeds != 1)}{folds}",
+        bars=True,
+        limit=getattr(options, "time", None),
+        shorter="fewer --seeds, --methods or --epochs, a smaller --size or --width, or --time 30m, which makes what fits",
+    )
+    if found := experiment.results():
+        say(f"\n{text_table([result for _, result in found])}\n")
+        page([options.out / spec.id for spec, _ in found], options.output, target)
+    experiment.check(say)
