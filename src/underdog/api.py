@@ -21,6 +21,7 @@ from underdog.hyper import Hyperparameters
 from underdog.methods.build import build, canonical
 from underdog.methods.method import Method
 from underdog.names import TARGET_PRECISION
+from underdog.paths import run_folders
 from underdog.reporting import write_report
 from underdog.reporting.tables import text_table
 from underdog.reporting.terminal import printable
@@ -29,7 +30,7 @@ from underdog.run.engine import Engine, Job, Serial
 from underdog.run.execute import Watcher, finish
 from underdog.run.experiment import Experiment
 from underdog.run.files import write_json
-from underdog.run.folders import finished_runs, occupied
+from underdog.run.folders import occupied
 from underdog.run.local import SHARED, LocalEngine
 from underdog.run.network import SCRIPT, network_settings
 from underdog.run.queue import steps
@@ -201,7 +202,7 @@ def report(runs: str | Path, output: str | Path = "report.html", target_precisio
     """
     if target_precision is not None:
         check_target(target_precision)
-    write_report(finished_runs(Path(runs)), Path(output), target_precision)
+    write_report(run_folders(Path(runs)), Path(output), target_precision)
     return Path(output)
 
 

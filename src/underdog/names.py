@@ -7,6 +7,7 @@ __all__ = [
     "BUDGETS",
     "DEVICES",
     "EPS_GRID",
+    "GRIDS",
     "LAYOUTS",
     "LIBRARIES",
     "MODELS",
@@ -17,6 +18,17 @@ __all__ = [
     "TARGET_PRECISION",
     "TRIALS",
 ]
+
+#: Grids that come with underdog (``run/grids``).
+GRIDS = {
+    "paper": "Table 2 of the paper: four data sets, five methods, three seeds, 240 runs",
+    "full": "the same with the control as a sixth method, both budgets, new data in each replicate",
+    "digits": "scikit-learn's digits, six methods, both budgets, ten seeds, in minutes",
+    "digits-tuned": "digits at mu 0.6, eight methods, each with its parameters chosen by twelve trials",
+    "small": "MNIST and CIFAR-10 with 1,000 images in a majority class, both budgets, in hours",
+    "small-eps": "macro-F1 against eps, for aos and noise, on the data of small",
+    "scene15": "Scene-15 at 32 pixels with the paper's settings for MIT Indoor 67",
+}
 
 #: Values that a search tries for each method.
 TRIALS = 12

@@ -136,7 +136,7 @@ def test_a_method_of_one_s_own_is_explained_too(tmp_path: Path, underdog: Any, m
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("smoot", "unknown method 'smoot'; did you mean 'smote'? (known: baseline"),
+        ("smoot", "argument NAME: unknown method 'smoot'; did you mean 'smote'? (known: baseline"),
         ("ros+focal", "'ros+focal' is a sum: ask for its parts one by one"),
         ("ros(k=3)", "ros has no parameter 'k'"),
         ("nowhere:method", "method 'nowhere:method' cannot be imported: No module named 'nowhere'"),
@@ -156,3 +156,35 @@ def test_a_command_line_that_makes_no_sense_is_explained(arguments: list[str], u
     assert ran.err.startswith("underdog: error: ")
     assert ran.err.endswith(" --help' explains)\n")
     assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("trian digits", "did you mean 'train'?"),
+        ("data inf", "did you mean 'info'?"),
+        ("train digits --method smoot", "unknown method 'smoot'; did you mean 'smote'?"),
+        ("compare digits --methods ros,smoot", "unknown method 'smoot'; did you mean 'smote'?"),
+        ("train digits --model papper", "unknown model 'papper'; did you mean 'paper'?"),
+        ("train digits --epoch 3", "unrecognized arguments: --epoch 3; did you mean '--epochs'"),
+        ("compare digitz", "source 'digitz': no such folder or file; did you mean 'digits'?"),
+        ("grid smal", "unknown grid 'smal'; did you mean 'small'"),
+        ("grid nowhere.yaml", "'nowhere.yaml': no such file or folder"),
+        ("report nowhere", "nowhere has no finished run"),
+        ("predict nowhere photo.jpg", "'nowhere' is no finished run"),
+        ("methods smoot", "unknown method 'smoot'; did you mean 'smote'?"),
+        ("", "Train image classifiers when some classes are rare"),
+    ],
+)
+def test_what_is_mistyped_is_answered_before_anything_heavy_is_imported(
+    command: str, said: str, tmp_path: Path
+) -> None:
+    code = (
+        "import sys\nfrom underdog.cli import main\n"
+        f"try: sys.exit(main({command.split()}))\nfinally: print('\\nmodules:', *sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    complaint, _, modules = done.stderr.partition("\nmodules:")
+    assert said in done.stdout + complaint
+    assert done.returncode == (2 if command else 0)
+    assert not HEAVY & set(modules.split())

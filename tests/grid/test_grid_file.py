@@ -78,9 +78,7 @@ def test_the_paper_s_grid_is_table_2() -> None:
 def small(data: str, mu: float, **settings: object) -> RunSpec:
     """A run of the grid ``small`` in other words."""
     tau = {"mnist": {0.2: 0.4, 0.8: 0.6}, "cifar10": {0.2: 0.4, 0.8: 0.4}}[data][mu]
-    spec = RunSpec(
-        data, "ros", rho=20, mu=mu, majority_size=1000, val_fraction=0.04, epochs=20, lr=1e-4, precision="bfloat16"
-    )
+    spec = RunSpec(data, "ros", rho=20, mu=mu, majority_size=1000, val_fraction=0.04, epochs=20, lr=1e-4)
     spec = replace(spec, **settings)  # type: ignore[arg-type]
     return spec.with_values({"tau": tau}) if spec.expression.has("tau") else spec
 

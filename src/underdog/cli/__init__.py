@@ -9,6 +9,7 @@ from importlib import import_module
 
 from underdog.cli.arguments.parser import parser
 from underdog.errors import InputError, UnderdogError
+from underdog.paths import check_paths
 
 __all__ = ["main"]
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name = f"data_{options.what}" if options.command == "data" else options.command
     try:
+        check_paths(options)
         import_module(f"underdog.cli.{name}").run(options)  # torch is imported here
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -22,7 +22,7 @@ from underdog.reporting.terminal import printable
 from underdog.run.experiment import Experiment, Make
 from underdog.run.experiment_text import summary
 from underdog.run.folders import occupied, record_data
-from underdog.run.grid import DataBlock, Grid, entries, only
+from underdog.run.grid import DataBlock, Grid, Value, entries, only
 from underdog.run.grid_file import read_grid
 from underdog.run.queue import steps
 from underdog.run.ray_cluster import import_ray, probe
@@ -67,6 +67,8 @@ def _wanted(options: Options) -> tuple[Grid, list[DataBlock]]:
     if options.seeds is not None:
         check_positive("seeds", options.seeds, whole=True)
         found = replace(found, seeds=options.seeds)
+    if options.precision is not None:
+        found = replace(found, settings={**found.settings, "precision": Value((options.precision,))})
     names = {entry.dataset for entry in _entries(found, {d.name: d.name for d in found.datasets}, options)}
     return found, [data for data in found.datasets if data.name in names]
 

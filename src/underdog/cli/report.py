@@ -8,10 +8,10 @@ from pathlib import Path
 from underdog.cli.common import Options, say, writable
 from underdog.decision.rule import check_target
 from underdog.errors import InputError
+from underdog.paths import run_folders
 from underdog.reporting import write_report, write_tables
 from underdog.reporting.tables import ASCII
 from underdog.reporting.terminal import printable
-from underdog.run.folders import finished_runs
 
 __all__ = ["page", "run"]
 
@@ -23,7 +23,7 @@ def run(options: Options) -> None:
     output = options.output or (None if options.tables else Path("report.html"))
     if output is not None:
         writable(output)
-    folders = finished_runs(options.runs)
+    folders = run_folders(options.runs)
     if options.tables is not None:
         _tables(folders, options.runs, options.tables)
     if output is not None and (decisions := page(folders, output, options.target_precision)):

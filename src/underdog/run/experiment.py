@@ -107,6 +107,7 @@ class Experiment:
         bars: bool = False,
         limit: float | None = None,
         shorter: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make the runs that are not done, each as soon as it can be made.
 
@@ -125,7 +126,7 @@ class Experiment:
         begin = time.monotonic()
         with engine(self.sources) as made:
             say(self.state(what, made.workers))
-            within = None if limit is None else TimeLimit(limit, self.queue, self.estimate, made.workers)
+            within = None if limit is None else TimeLimit(limit, self.queue, self.estimate, made.workers, clock)
             with Display(self.queue, self.runs, self.estimate, made.workers, say, bars, shorter) as display:
                 outcomes = work_off(self.queue, made, display.tell, within)
         say("\n" + share(outcomes, self.runs, time.monotonic() - begin, made.workers))

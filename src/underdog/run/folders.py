@@ -20,7 +20,7 @@ from underdog.run.grid import Grid
 from underdog.run.spec import RunSpec
 from underdog.run.state import STATE
 
-__all__ = ["Runs", "finished_runs", "occupied", "record_data"]
+__all__ = ["Runs", "occupied", "record_data"]
 
 #: Where folders go that hold something else than the run whose name they have.
 ASIDE = "set-aside"
@@ -142,19 +142,6 @@ class Runs:
         folder.rename(place)
         self._strange.discard(folder)
         self.say(f"{folder} is not the run that its name says ({reason}): set aside as {place}, and made anew")
-
-
-def finished_runs(runs: Path) -> list[Path]:
-    """The finished runs in a folder of runs, or the folder itself where it is one.
-
-    Raises:
-        InputError: there is none.
-    """
-    if (runs / "result.json").exists():
-        return [runs]
-    if not (found := sorted(path.parent for path in runs.glob("*/result.json"))):
-        raise InputError(f"{runs} has no finished run (a folder with result.json)")
-    return found
 
 
 def record_data(out: Path, grid: Grid, sources: Mapping[str, Source], write: bool) -> dict[str, str]:

@@ -17,11 +17,12 @@ def add_device(group: argparse._ActionsContainer) -> None:
     )
 
 
-def add_precision(group: argparse._ActionsContainer) -> None:
-    """The option that says how exactly to compute."""
+def add_precision(group: argparse._ActionsContainer, default: str | None = "float32") -> None:
+    """The option that says how exactly to compute; by default as a grid says where that is None."""
     group.add_argument(
-        "--precision", choices=PRECISIONS, default="float32",
-        help="bfloat16 is faster on GPUs and on CPUs with AVX-512 or AMX, and many times slower on others (default: float32)",
+        "--precision", choices=PRECISIONS, default=default,
+        help="bfloat16 is faster on GPUs and on CPUs with AVX-512 or AMX, and many times slower on others (default: "
+        f"{default or 'what the grid says, or else float32'})",
     )  # fmt: skip
 
 

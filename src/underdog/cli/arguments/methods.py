@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from underdog.cli.arguments.base import Commands
+from underdog.cli.arguments.values import method
 from underdog.methods.table import METHODS
 
 __all__ = ["METHOD_HELP", "add_methods"]
@@ -24,4 +25,6 @@ def add_methods(commands: Commands) -> None:
         description="List the methods with their parameters, or explain one of them.",
         epilog="examples:\n  underdog methods\n  underdog methods aos\n  underdog methods mine.halve:method",
     )
-    command.add_argument("name", nargs="?", metavar="NAME", help="a method, or package.module:function of your own")
+    command.add_argument(
+        "name", type=method, nargs="?", metavar="NAME", help="a method, or package.module:function of your own"
+    )

@@ -11,11 +11,11 @@ from underdog.cli.arguments.images import add_images
 from underdog.cli.arguments.machine import add_device, add_precision, add_workers
 from underdog.cli.arguments.methods import METHOD_HELP
 from underdog.cli.arguments.training import add_training
-from underdog.cli.arguments.values import ALL, method, methods, number, whole
-from underdog.names import TARGET_PRECISION, TRIALS
+from underdog.cli.arguments.values import ALL, grid, method, methods, number, whole
+from underdog.names import GRIDS, TARGET_PRECISION, TRIALS
 
 __all__ = [
-    "DEMO", "DEMO_EPS", "DEMO_METHODS", "DEMO_SEEDS", "ENGINES", "GRIDS", "add_compare", "add_demo", "add_grid", "add_train",
+    "DEMO", "DEMO_EPS", "DEMO_METHODS", "DEMO_SEEDS", "ENGINES", "add_compare", "add_demo", "add_grid", "add_train",
     "add_tune",
 ]  # fmt: skip
 
@@ -26,16 +26,6 @@ DEMO_METHODS = ("baseline", "rus", "ros", "smote", "noise", "aos")
 DEMO_SEEDS = 3
 #: What makes the runs of a grid.
 ENGINES = ("local", "ray")
-#: Grids that come with underdog (``run/grids``); known here before YAML is imported.
-GRIDS = {
-    "paper": "Table 2 of the paper: four data sets, five methods, three seeds, 240 runs",
-    "full": "the same with the control as a sixth method, both budgets, new data in each replicate",
-    "digits": "scikit-learn's digits, six methods, both budgets, ten seeds, in minutes",
-    "digits-tuned": "digits at mu 0.6, eight methods, each with its parameters chosen by twelve trials",
-    "small": "MNIST and CIFAR-10 with 1,000 images in a majority class, both budgets, in hours",
-    "small-eps": "macro-F1 against eps, for aos and noise, on the data of small",
-    "scene15": "Scene-15 at 32 pixels with the paper's settings for MIT Indoor 67",
-}
 
 
 def add_demo(commands: Commands) -> None:
@@ -152,7 +142,7 @@ def add_grid(commands: Commands) -> None:
         "  underdog grid paper --data ~/data --only dataset=mnist,mu=0.6,method=aos,method=ros\n"
         "  underdog grid mine.yaml --data photos/ --out mine/",
     )
-    command.add_argument("grid", metavar="GRID", help="name of a grid, or a YAML file")
+    command.add_argument("grid", type=grid, metavar="GRID", help="name of a grid, or a YAML file")
     command.add_argument(
         "--data", type=Path, metavar="DIR", help="where the data sets lie, each under one of its usual names"
     )
@@ -172,6 +162,7 @@ def add_grid(commands: Commands) -> None:
         help="what makes the runs: this machine, or the Ray cluster at RAY_ADDRESS (default: local)",
     )
     add_device(machine)
+    add_precision(machine, None)
     add_workers(machine)
 
 

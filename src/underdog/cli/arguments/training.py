@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from underdog.cli.arguments.values import names, number, numbers, whole
+from underdog.cli.arguments.values import model, names, number, numbers, whole
 from underdog.names import AUGMENTATIONS, BUDGETS, EPS_GRID, LIBRARIES, MODELS, OPTIMIZERS, SCHEDULERS
 
 __all__ = ["add_training"]
@@ -90,7 +90,7 @@ def _optimization(group: argparse._ArgumentGroup) -> None:
 
 def _network(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--model", default="paper", metavar="NAME",
+        "--model", type=model, default="paper", metavar="NAME",
         help=f"{', '.join(MODELS)}; {'; '.join(LIBRARIES.values())}; or package.module:factory of your own, a function "
         "(channels, classes, (height, width)) -> torch.nn.Module, known by its name: after a change of its code use a new "
         "--out (default: paper)",

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
-from underdog.errors import InputError
+from underdog.errors import InputError, unknown
 from underdog.methods.expression import check_names, split_list
 from underdog.methods.parameters import number_of
+from underdog.names import GRIDS, LIBRARIES, MODELS
 
-__all__ = ["ALL", "duration", "method", "methods", "names", "number", "numbers", "size", "whole"]
+__all__ = [
+    "ALL", "duration", "grid", "method", "methods", "model", "names", "number", "numbers", "size", "whole",
+]  # fmt: skip
+
+T = TypeVar("T")
 
 #: Every method of the table, where methods are listed.
 ALL = "all"
@@ -23,24 +31,48 @@ def number(text: str) -> float:
     return found
 
 
+def explained(read: Callable[[str], T]) -> Callable[[str], T]:
+    """A function for argparse, whose error says what ``read`` says."""
+
+    def found(text: str) -> T:
+        try:
+            return read(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return found
+
+
+@explained
 def method(text: str) -> str:
     """A method, whose names are known before anything heavy is imported."""
-    try:
-        check_names(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    check_names(text)
     return text
 
 
+@explained
 def methods(text: str) -> list[str]:
     """A comma-separated list of methods, whose parameters may have commas between them."""
-    try:
-        found = split_list(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    found = split_list(text)
     if not found:
-        raise argparse.ArgumentTypeError("at least one method is needed")
+        raise InputError("at least one method is needed")
     return [one if one == ALL else method(one) for one in dict.fromkeys(found)]
+
+
+@explained
+def model(text: str) -> str:
+    """A network by its name, or by a library's or module's."""
+    if ":" not in text and text not in MODELS:
+        raise unknown("model", text, [*MODELS, *LIBRARIES.values(), "package.module:factory"])
+    return text
+
+
+@explained
+def grid(text: str) -> str:
+    """A grid by its name, or its file."""
+    if Path(text).suffix not in (".yaml", ".yml") and text not in GRIDS:
+        raise InputError(f"{unknown('grid', text, GRIDS)}; one of your own is a file that ends in .yaml")
+    return text
 
 
 def whole(text: str) -> int:
