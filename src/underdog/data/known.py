@@ -257,7 +257,7 @@ def _check_whole(name: str, own: KnownSet, root: Path, found: Path) -> None:
 
 def _filled(folder: Path) -> bool:
     """Whether a folder has more than what a download that broke off left in it."""
-    return folder.is_dir() and any(not p.name.startswith(".") and ".part" not in p.suffixes for p in folder.iterdir())
+    return folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
 
 
 def _holds(path: Path, name: str) -> bool:
