@@ -53,7 +53,7 @@ from underdog import (
 )
 from underdog.bench.timing import seconds
 from underdog.captured import CapturedLearner
-from underdog.data.images import sent, to_unit
+from underdog.data.images import to_device, to_unit
 from underdog.data.pixels import Pixels
 from underdog.data.sources import Source
 from underdog.run.engine import Job
@@ -169,7 +169,7 @@ def bare(
     def epoch() -> None:
         order = torch.from_numpy(stream("shuffle", next(t)).permutation(len(images))).to(where)
         for rows in torch.split(order, BATCH):
-            x, y = sent(images[rows], on), sent(labels[rows], on)
+            x, y = to_device(images[rows], on), to_device(labels[rows], on)
             x = (x.to(torch.float32).div_(255) if resident else x).contiguous(memory_format=kind)
             with torch.autocast(device, precision, enabled=precision != torch.float32):
                 logits = network(x)

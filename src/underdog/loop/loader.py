@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -12,10 +12,25 @@ from torch.utils.data import DataLoader, DistributedSampler
 from underdog.errors import InputError
 from underdog.loop.items import Shown
 
-if TYPE_CHECKING:
-    from underdog.loop.snapshot import Snapshot
+__all__ = ["EpochSampler", "ShownEpochs", "SnapshotLoader"]
 
-__all__ = ["EpochSampler", "SnapshotLoader"]
+
+class ShownEpochs(Protocol):
+    """What a loader asks of a ``Snapshot``."""
+
+    fresh: bool
+    announcements: int
+
+    @property
+    def shown_epoch(self) -> int | None: ...
+
+    def __len__(self) -> int: ...
+
+    def walk(self, whole: bool = False) -> Iterator[Shown]: ...
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+    def trains(self, optimizer: Optimizer) -> bool: ...
 
 
 class EpochSampler(DistributedSampler[Shown]):
@@ -24,7 +39,7 @@ class EpochSampler(DistributedSampler[Shown]):
     A ``DistributedSampler``, since it gives this rank's share, by which frameworks know not to divide it again.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: ShownEpochs) -> None:
         self.snapshot = snapshot  # nothing of the parent's: it divides a data set, and shuffles by itself
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.weak import WeakIdKeyDictionary
 
 from underdog.errors import InputError
-from underdog.learner import head_input, image_gradients, untouched
+from underdog.learner import evaluating, head_input, image_gradients
 from underdog.loop.losses import LossLike, class_numbers, is_cross_entropy, losses_of, per_image
 from underdog.loop.units import Units
 from underdog.ranks import ALONE, Ranks
@@ -178,7 +178,7 @@ class Script:
         own = (self.loss,) if isinstance(self.loss, nn.Module) else ()
         with (
             _explained(),
-            untouched(self.model, device, *own) as modules,
+            evaluating(self.model, device, *own) as modules,
             _bare(modules),
             _eagerly(),
             torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext(),

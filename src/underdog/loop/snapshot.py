@@ -292,7 +292,7 @@ class Snapshot:
             self._first_look(self.script)
             return -1 if self._begun is None else self._begun
         self.ranks.check(self.script.model)  # a process group may have come after ``bind``
-        with self.ranks.together():
+        with self.ranks.failing_together():
             self._first_look(self.script)
         # Buffers drift apart: BatchNorm sees other batches on every rank.
         with self.ranks.first_buffers(self.script.model):
