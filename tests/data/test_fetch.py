@@ -18,7 +18,7 @@ import pytest
 import underdog as ud
 from underdog.data import fetch as fetching
 from underdog.data.fetch import FetchError, fetch_dataset
-from underdog.data.known import KNOWN, Download, KnownSet, Place
+from underdog.data.known import KNOWN, Download, KnownSet, UsualPlace
 
 DATA = bytes(range(256)) * 4000  # a megabyte: several chunks
 OTHER = bytes(reversed(DATA))
@@ -87,7 +87,7 @@ def served() -> Iterator[Served]:
 
 def table(address: str, name: str = "set.bin", data: bytes = DATA) -> dict[str, KnownSet]:
     checksum = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    return {"own": KnownSet("Own", "", (Place(name),), (Download(name, address, len(data), checksum),))}
+    return {"own": KnownSet("Own", "", (UsualPlace(name),), (Download(name, address, len(data), checksum),))}
 
 
 @pytest.fixture

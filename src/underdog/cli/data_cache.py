@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from underdog.errors import InputError
 
 if TYPE_CHECKING:  # numpy is imported there
-    from underdog.data.entries import Entry
+    from underdog.data.entries import CacheEntry
 
 __all__ = ["add_cache", "cache_arguments", "chosen_cache"]
 
@@ -94,7 +94,7 @@ def cache(options: argparse.Namespace) -> None:
     print(f"{total} {'in' if options.clear is None else 'removed from'} {folder}")
 
 
-def _table(found: Sequence[Entry]) -> str:
+def _table(found: Sequence[CacheEntry]) -> str:
     """The entries, one a line."""
     from underdog.reporting.terminal import aligned  # noqa: PLC0415  (after the arguments are understood)
 

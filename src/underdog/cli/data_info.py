@@ -43,8 +43,8 @@ def info(options: argparse.Namespace) -> None:
     """Print what is in a source, and write the page that was asked for."""
     from underdog.cli.commands import reading_of, say, writable  # noqa: PLC0415
     from underdog.cli.progress import bar  # noqa: PLC0415
-    from underdog.data.inspect import inspect_images  # noqa: PLC0415
     from underdog.data.prepare import Division  # noqa: PLC0415
+    from underdog.inspect.images import inspect_images  # noqa: PLC0415
     from underdog.reporting.data_page import write_data_page  # noqa: PLC0415
     from underdog.reporting.data_text import data_text  # noqa: PLC0415
     from underdog.run.spec import RunSpec  # noqa: PLC0415

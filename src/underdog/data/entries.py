@@ -25,7 +25,7 @@ from underdog.data.reading import Progress, Reading
 from underdog.data.rows import FileRows, unwritable
 from underdog.errors import unknown
 
-__all__ = ["Entry", "alone", "entries", "fill", "load", "remove"]
+__all__ = ["CacheEntry", "alone", "entries", "fill", "load", "remove"]
 
 KEY = re.compile(r"[0-9a-f]{32}(\.damaged)?")
 
@@ -88,7 +88,7 @@ def fill(entry: Path, members: Sequence[Member], reading: Reading, progress: Pro
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """The images of a source, read in one way.
 
     Attributes:
@@ -112,24 +112,24 @@ class Entry:
         return self.id.endswith(".damaged") or not self.source
 
 
-def entries(folder: Path) -> list[Entry]:
+def entries(folder: Path) -> list[CacheEntry]:
     """What a cache holds, the last used first."""
     images = folder / "images"
     found = [_entry(p) for p in images.iterdir() if KEY.fullmatch(p.name)] if images.is_dir() else []
     return sorted(found, key=lambda e: (-e.used, e.id))
 
 
-def _entry(path: Path) -> Entry:
+def _entry(path: Path) -> CacheEntry:
     size, index = sum(p.stat().st_size for p in path.iterdir()), path / store.INDEX
     try:
         about = json.loads(index.read_text("utf-8"))
         used = index.stat().st_mtime
-        return Entry(path.name, str(about["source"]), int(about["images"]), tuple(about["shape"]), size, used)
+        return CacheEntry(path.name, str(about["source"]), int(about["images"]), tuple(about["shape"]), size, used)
     except store.DAMAGES:
-        return Entry(path.name, "", 0, (), size, path.stat().st_mtime)
+        return CacheEntry(path.name, "", 0, (), size, path.stat().st_mtime)
 
 
-def remove(folder: Path, beginning: str = "") -> list[Entry]:
+def remove(folder: Path, beginning: str = "") -> list[CacheEntry]:
     """Remove the entries whose id begins so, or all with whatever else the cache has made, and nobody else's files.
 
     Returns:

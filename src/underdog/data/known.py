@@ -9,7 +9,7 @@ from pathlib import Path
 
 from underdog.errors import InputError, unknown
 
-__all__ = ["KNOWN", "Download", "KnownSet", "Place", "find_dataset", "known_set"]
+__all__ = ["KNOWN", "Download", "KnownSet", "UsualPlace", "find_dataset", "known_set"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Download:
 
 
 @dataclass(frozen=True)
-class Place:
+class UsualPlace:
     """A name under which a data set may lie in a folder.
 
     Attributes:
@@ -68,7 +68,7 @@ class KnownSet:
 
     title: str
     licence: str
-    places: tuple[Place, ...]
+    places: tuple[UsualPlace, ...]
     downloads: tuple[Download, ...] = ()
     by_hand: tuple[str, ...] = ()
     options: str = ""
@@ -88,9 +88,9 @@ KNOWN: Mapping[str, KnownSet] = {
         title="CIFAR-10",
         licence="none stated",
         places=(
-            Place("cifar-10-binary.tar.gz"),
-            Place("cifar-10-batches-bin"),
-            Place("cifar10_jpeg.tar.xz"),
+            UsualPlace("cifar-10-binary.tar.gz"),
+            UsualPlace("cifar-10-batches-bin"),
+            UsualPlace("cifar10_jpeg.tar.xz"),
         ),
         downloads=(
             Download(
@@ -105,12 +105,12 @@ KNOWN: Mapping[str, KnownSet] = {
         title="Intel Image Classification",
         licence="none stated",
         places=(
-            Place("intel-image-classification.zip"),
-            Place("archive.zip", holds="seg_train"),
-            Place("intel-image-classification"),
-            Place("archive", holds="seg_train"),
-            Place("intel_scenes_150.tar.xz"),
-            Place(".", holds="seg_train"),
+            UsualPlace("intel-image-classification.zip"),
+            UsualPlace("archive.zip", holds="seg_train"),
+            UsualPlace("intel-image-classification"),
+            UsualPlace("archive", holds="seg_train"),
+            UsualPlace("intel_scenes_150.tar.xz"),
+            UsualPlace(".", holds="seg_train"),
         ),
         by_hand=(
             "Kaggle asks for an account. Either sign in there and download",
@@ -128,9 +128,9 @@ KNOWN: Mapping[str, KnownSet] = {
         title="MIT Indoor Scene Recognition (67 classes)",
         licence="research only",
         places=(
-            Place("indoorCVPR_09.tar"),
-            Place("indoorCVPR_09"),
-            Place("Images"),
+            UsualPlace("indoorCVPR_09.tar"),
+            UsualPlace("indoorCVPR_09"),
+            UsualPlace("Images"),
         ),
         downloads=(
             Download(
@@ -146,13 +146,13 @@ KNOWN: Mapping[str, KnownSet] = {
         title="MNIST",
         licence="CC BY-SA 3.0",
         places=(
-            Place("mnist", holds=f"{_IDX}.gz"),
-            Place("mnist.tar"),
-            Place("MNIST/raw"),
-            Place("MNIST"),
-            Place(".", holds=f"{_IDX}.gz"),
-            Place(".", holds=_IDX),
-            Place(".", holds=_IDX.replace("-idx", ".idx")),
+            UsualPlace("mnist", holds=f"{_IDX}.gz"),
+            UsualPlace("mnist.tar"),
+            UsualPlace("MNIST/raw"),
+            UsualPlace("MNIST"),
+            UsualPlace(".", holds=f"{_IDX}.gz"),
+            UsualPlace(".", holds=_IDX),
+            UsualPlace(".", holds=_IDX.replace("-idx", ".idx")),
         ),
         downloads=(
             Download(
@@ -184,7 +184,7 @@ KNOWN: Mapping[str, KnownSet] = {
     "scene15": KnownSet(
         title="Scene-15",
         licence="none stated",
-        places=(Place("scene15_128.tar.xz"),),
+        places=(UsualPlace("scene15_128.tar.xz"),),
         by_hand=(
             "underdog knows no address of it. Put its images, in a folder for each class, at",
             "  {folder}/scene15",

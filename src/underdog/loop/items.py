@@ -19,7 +19,7 @@ from underdog.errors import InputError
 from underdog.loop.units import Units
 from underdog.rng import RandomStreams
 
-__all__ = ["Augment", "Items", "Pixels", "Shown", "ShownItems", "Signs", "seeded"]
+__all__ = ["Augment", "Items", "Pixels", "ShownIndex", "ShownItems", "Signs", "seeded"]
 
 #: (C, H, W) as the data set gives it -> what the network is to see.
 Augment = Callable[[Tensor], Any]
@@ -46,7 +46,7 @@ class Pixels(NamedTuple):
     values: npt.NDArray[np.float32]
 
 
-class Shown(NamedTuple):
+class ShownIndex(NamedTuple):
     """The index a worker gets: which image, where in which epoch, and the altered row it is to show.
 
     The row itself travels with its number, so that workers of any kind and age, also persistent ones that were
@@ -142,7 +142,7 @@ class Items:
 
 
 class ShownItems(Dataset[Any]):
-    """What a ``DataLoader`` reads: items as an epoch shows them, each addressed by a ``Shown``."""
+    """What a ``DataLoader`` reads: items as an epoch shows them, each addressed by a ``ShownIndex``."""
 
     def __init__(self, items: Items, augment: Augment | None, seed: int) -> None:
         self.items, self.augment, self.rng = items, augment, RandomStreams(seed)
@@ -150,8 +150,8 @@ class ShownItems(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.items.dataset)  # type: ignore[arg-type]
 
-    def __getitem__(self, shown: Shown) -> Any:
-        if not isinstance(shown, Shown):
+    def __getitem__(self, shown: ShownIndex) -> Any:
+        if not isinstance(shown, ShownIndex):
             raise InputError(f"this data set is read through its own sampler, not by the index {shown!r}")
         item = self.items.dataset[shown.row]
         x: Any = self._altered(self.items.image(item), shown.change)

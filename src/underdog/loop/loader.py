@@ -10,7 +10,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, DistributedSampler
 
 from underdog.errors import InputError
-from underdog.loop.items import Shown
+from underdog.loop.items import ShownIndex
 
 __all__ = ["EpochSampler", "ShownEpochs", "SnapshotLoader"]
 
@@ -26,14 +26,14 @@ class ShownEpochs(Protocol):
 
     def __len__(self) -> int: ...
 
-    def walk(self, whole: bool = False) -> Iterator[Shown]: ...
+    def walk(self, whole: bool = False) -> Iterator[ShownIndex]: ...
 
     def set_epoch(self, epoch: int) -> None: ...
 
     def trains(self, optimizer: Optimizer) -> bool: ...
 
 
-class EpochSampler(DistributedSampler[Shown]):
+class EpochSampler(DistributedSampler[ShownIndex]):
     """The order of an epoch; the refresh happens where its iteration begins, which is always in the main process.
 
     A ``DistributedSampler``, since it gives this rank's share, by which frameworks know not to divide it again.
@@ -45,7 +45,7 @@ class EpochSampler(DistributedSampler[Shown]):
     def __len__(self) -> int:
         return len(self.snapshot)
 
-    def __iter__(self) -> Iterator[Shown]:
+    def __iter__(self) -> Iterator[ShownIndex]:
         return self.snapshot.walk()
 
     def set_epoch(self, epoch: int) -> None:

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from underdog.epoch import Epoch
 from underdog.errors import InputError
-from underdog.loop.items import Augment, Items, Shown, ShownItems, seeded
+from underdog.loop.items import Augment, Items, ShownIndex, ShownItems, seeded
 from underdog.loop.labels import find_labels, label_of
 from underdog.loop.loader import EpochSampler, SnapshotLoader
 from underdog.loop.losses import LossLike, class_numbers
@@ -328,7 +328,7 @@ class Snapshot:
             rows = np.unique(self.first.labels, return_index=True)[1][:FEW]
             script.look_at(self.first.unit(rows), self.targets(torch.from_numpy(self.first.labels[rows])))
 
-    def walk(self, whole: bool = False) -> Iterator[Shown]:
+    def walk(self, whole: bool = False) -> Iterator[ShownIndex]:
         """This rank's examples in the order of ``Epoch.batches``, or those of all ranks for a loader that divides them."""
         if not self.announcements and self._looks == LOOKS:
             warn_unannounced(self)
@@ -338,7 +338,7 @@ class Snapshot:
         order = self.rng("shuffle", t).permutation(len(epoch))
         order = (order if whole else share(order, self.ranks.rank, self.ranks.world))[begin:]
         for position, row, origin in zip(order, epoch.index[order], epoch.origin[epoch.index[order]], strict=True):
-            yield Shown(int(position), int(origin), t, change_at(epoch, int(row)))
+            yield ShownIndex(int(position), int(origin), t, change_at(epoch, int(row)))
         self._looks += 1
         if self._due is not None:
             self._resume = 0

@@ -15,12 +15,12 @@ from underdog.data.decode import LARGEST
 from underdog.data.folders import Listing
 from underdog.data.images import ImageSet
 from underdog.data.imbalance import imbalance_ratio, minority_by_count, minority_share
-from underdog.data.inspection import WHOLE, Balance, Corrupt, Equal, Groups, Inspection, Place, Sample
 from underdog.data.prepare import Division, Prepared, prepare
 from underdog.data.reading import Progress, Reading, Size
 from underdog.data.sources import Source, existing, find_files, load_images
-from underdog.data.survey import Look, survey, survey_pixels
 from underdog.errors import InputError
+from underdog.inspect.inspection import WHOLE, Balance, Corrupt, Equal, Groups, ImagePlace, Inspection, Sample
+from underdog.inspect.survey import Look, survey, survey_pixels
 
 __all__ = ["inspect_images"]
 
@@ -59,12 +59,12 @@ class _Survey:
 
     name: str
     classes: tuple[str, ...]
-    found: tuple[tuple[Place, Look | str], ...]
-    samples: frozenset[Place]
+    found: tuple[tuple[ImagePlace, Look | str], ...]
+    samples: frozenset[ImagePlace]
     notes: tuple[str, ...]
 
     @property
-    def seen(self) -> Iterator[tuple[Place, Look]]:
+    def seen(self) -> Iterator[tuple[ImagePlace, Look]]:
         """Those that can be decoded."""
         return ((place, look) for place, look in self.found if not isinstance(look, str))
 
@@ -116,7 +116,7 @@ def inspect_images(
 
 
 def _survey_files(listing: Listing, reading: Reading, progress: Progress, use: _Use) -> _Survey:
-    places = [Place(str(f.member.path), f.part or WHOLE, f.label, f.group) for f in listing.files]
+    places = [ImagePlace(str(f.member.path), f.part or WHOLE, f.label, f.group) for f in listing.files]
     order = sorted(range(len(places)), key=lambda n: listing.files[n].member.path)
     in_order, classes = [places[n] for n in order], listing.classes
     _remaining(_outline(listing.name, in_order, classes), use)  # a wrong setting fails before the work
@@ -135,7 +135,7 @@ def _survey_pixels(source: Source) -> _Survey:
         own = {WHOLE: source.train}
     classes = source.train.classes
     places = [
-        Place(str(name), part, classes[label])
+        ImagePlace(str(name), part, classes[label])
         for part, images in own.items()
         for name, label in zip(images.names, images.labels.tolist(), strict=True)
     ]
@@ -144,7 +144,7 @@ def _survey_pixels(source: Source) -> _Survey:
     return _Survey(source.name, classes, tuple(zip(places, looks, strict=True)), samples, source.notes)
 
 
-def _samples(places: Sequence[Place]) -> frozenset[Place]:
+def _samples(places: Sequence[ImagePlace]) -> frozenset[ImagePlace]:
     """The training images to show, spread evenly over each class."""
     by_class = defaultdict(list)
     for place in places:
@@ -186,13 +186,13 @@ def _inspection(survey: _Survey, reading: Reading, use: _Use) -> Inspection:
     )
 
 
-def _counts(places: Sequence[Place], classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def _counts(places: Sequence[ImagePlace], classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
     counted = Counter((p.part, p.label) for p in places)
     parts = [part for part in PARTS if any(part == p for p, _ in counted)]
     return {part: tuple(counted[part, c] for c in classes) for part in parts}
 
 
-def _outline(name: str, places: Sequence[Place], classes: tuple[str, ...]) -> Source:
+def _outline(name: str, places: Sequence[ImagePlace], classes: tuple[str, ...]) -> Source:
     """The source with one black pixel for each image: all that is needed to divide it."""
     number = {c: k for k, c in enumerate(classes)}
 
@@ -271,7 +271,7 @@ def _equal(survey: _Survey) -> tuple[Equal, ...]:
     return tuple(sorted(found, key=lambda e: (not e.labels_differ, not e.across_parts, e.places[0].path)))
 
 
-def _groups(places: Sequence[Place], classes: Sequence[str]) -> Groups | None:
+def _groups(places: Sequence[ImagePlace], classes: Sequence[str]) -> Groups | None:
     own = defaultdict(list)
     for place in places:
         if place.group:
