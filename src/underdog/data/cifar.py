@@ -37,7 +37,7 @@ def is_cifar_name(path: PurePosixPath) -> bool:
 
 
 def cifar_sets(paths: Sequence[PurePosixPath]) -> list[str]:
-    """The CIFAR sets that files are of, each by the name of the file with the names of its classes.
+    """The CIFAR sets that files belong to, each by the name of the file with the names of its classes.
 
     Raises:
         InputError: they are those of CIFAR-10's versions for Python or Matlab.

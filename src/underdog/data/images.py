@@ -36,7 +36,7 @@ def to_unit(images: Tensor) -> Tensor:
 
 
 def to_device(values: Tensor | npt.NDArray[Any], device: torch.device) -> Tensor:
-    """Numbers on a device, for which nothing waits: a GPU fetches them from memory that cannot be paged out.
+    """Put numbers on a device without waiting: a GPU copies them from pinned memory.
 
     >>> to_device(np.arange(3), torch.device("cpu"))
     tensor([0, 1, 2])

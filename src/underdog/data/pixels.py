@@ -56,7 +56,7 @@ class OpenFile:
             if not n:
                 raise InputError(
                     f"decoded images in {str(self.path)!r} cannot be read: {why}; the same command makes what is damaged "
-                    "anew, and goes on from the last finished epoch"
+                    "anew, and resumes from the last finished epoch"
                 )
             done += n
 
@@ -97,7 +97,7 @@ class PixelFile:
         """
         with path.open("rb") as file:
             if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError(f"{path} is of another version")
+                raise ValueError(f"{path} has another version")
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
             offset = file.tell()
         if fortran or dtype != np.uint8 or path.stat().st_size != offset + math.prod(shape):
@@ -148,7 +148,7 @@ def gather(pixels: Pixels, rows: Tensor) -> Tensor:
 
 
 def index_select(pixels: Pixels, which: Indices) -> Pixels:
-    """Some of the images: a copy in memory, but of a file nothing is read."""
+    """Some of the images, in this order: a copy of those in memory; from a file nothing is read."""
     if isinstance(pixels, PixelFile):
         return pixels.select(which)
     numbers = torch.from_numpy(np.arange(len(pixels))[which])  # -1 is the last one
@@ -171,7 +171,7 @@ def in_parts(pixels: Pixels, size: int, first: int = 0, step: int = 1) -> Iterat
 
 
 def prefetch(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:
-    """The same items, the next ones made by a thread while one is in use; what that raises is raised here.
+    """Yield the same items, the next ones made by a thread while one is in use; its errors are raised here.
 
     >>> list(prefetch(n * n for n in range(4)))
     [0, 1, 4, 9]

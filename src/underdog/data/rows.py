@@ -29,7 +29,7 @@ class UnwritableError(Exception):
 
 @contextmanager
 def unwritable() -> Iterator[None]:
-    """What the disk raises within, told from errors of what is read."""
+    """Errors of the disk that is written to, distinguished from those of what is read."""
     try:
         yield
     except OSError as error:

@@ -67,9 +67,9 @@ def load_images(
             CIFAR's binary files; a folder that Hugging Face's ``datasets`` saved.
         reading: size, tables, and what to do about what is wrong.
         progress: called with the number of images as they are decoded.
-        cache: folder for decoded images, from where they come the next time; none without.
+        cache: folder for decoded images, from where they come the next time; default none.
         memory: bytes that decoded images may take, by default a third of what is available (also within ``ulimit -d`` and
-            control groups). What exceeds them stays in the cache, and is read while training; figures are the same.
+            control groups). What exceeds them stays in the cache, and is read while training; results are the same.
 
     Raises:
         InputError: no such source, nothing in it, a single class, a corrupt image, differing sizes, tables that

@@ -115,7 +115,7 @@ def _digest(pixels: Pixels) -> bytes:
 
 
 def _is_grey(pixels: Pixels) -> bool:
-    """Whether a colour image has no colour; most are told by their first row."""
+    """Whether a colour image has no colour; most have some in their first row."""
     return pixels.ndim == 3 and all(bool((p == p[..., :1]).all()) for p in (pixels[0], pixels))
 
 

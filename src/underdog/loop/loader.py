@@ -98,7 +98,7 @@ class SnapshotLoader(DataLoader[Any]):
         finally:
             hook.remove()
 
-    # Lightning asks loaders for their state, and takes those that have none for ones that cannot go on within an epoch.
+    # Lightning asks loaders for their state, and takes those that have none for ones that cannot resume within an epoch.
 
     def state_dict(self) -> dict[str, Any]:
         """Which epoch is shown; what it shows is the state of the ``Snapshot``."""

@@ -1,4 +1,4 @@
-"""The network of somebody's own training script, as a victim."""
+"""The network of a user's training script, as a victim."""
 
 from __future__ import annotations
 
@@ -230,21 +230,17 @@ class Script:
                 raise
         return first.detach(), found
 
-    def slope(self, x: Tensor, losses: Callable[[Tensor], Tensor]) -> Tensor:
-        """d sum(losses(x)) / dx of what the network sees, (B, C, ...) in float32 or wider, without a trace.
+    def slope_of(self, x: Tensor, y: Tensor) -> Tensor:
+        """The gradient of the summed training losses by what the network sees, (B, C, ...) in float32 or wider, without a trace.
 
         Errors as ``perturb_batch``.
         """
 
-        def one(v: Tensor) -> tuple[Tensor, Tensor]:
-            values = losses(v)
+        def losses(v: Tensor) -> tuple[Tensor, Tensor]:
+            values = self._losses(v, y.clone() if y.is_inference() else y)
             return values, values[:, None]
 
-        return self._slopes(x, one)[1][:, 0]
-
-    def slope_of(self, x: Tensor, y: Tensor) -> Tensor:
-        """The gradient of the training loss of what the network sees."""
-        return self.slope(x, lambda v: self._losses(v, y.clone() if y.is_inference() else y))
+        return self._slopes(x, losses)[1][:, 0]
 
     def first_look(self, x: Tensor, y: Tensor) -> None:
         """At the first call for a network: all that can be wrong with it shows now, not within an epoch.

@@ -1,4 +1,4 @@
-"""Epochs of somebody's own data set as resamplers make them, through a DataLoader."""
+"""Epochs of a user's data set as resamplers make them, through a DataLoader."""
 
 from __future__ import annotations
 
@@ -344,7 +344,7 @@ class Snapshot:
             self._resume = 0
 
     def state_dict(self, seen: int = 0) -> dict[str, Any]:
-        """Everything needed to go on as if nothing had happened, beside the script's own model and optimiser.
+        """Everything needed to resume as if nothing had happened, except for the script's own model and optimiser.
 
         Args:
             seen: in the middle of an epoch, how many of its examples this rank has trained on; the loader itself cannot

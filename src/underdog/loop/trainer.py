@@ -64,7 +64,7 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
     """A ``transformers.Trainer`` that trains on a ``Snapshot``; also a mixin, before a Trainer of one's own.
 
     The loss that is attacked is the Trainer's: ``compute_loss``, with label smoothing, ``compute_loss_func`` or
-    whatever overrides it. Checkpoints hold the snapshot's state, and resuming, also within an epoch, goes on as if nothing
+    whatever overrides it. Checkpoints hold the snapshot's state, and a run resumes, also within an epoch, as if nothing
     had happened. On several devices the Trainer divides the epoch, batch by batch, and each alters its share of the images
     for all of them; the snapshot needs no ``rank`` and ``world`` then.
 
