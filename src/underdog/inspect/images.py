@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,26 +31,8 @@ SAMPLES, ALL_SAMPLES = 8, 800
 #: The longer side of the size that is suggested for images of many sizes: small networks learn from little more.
 SUGGESTED = 64
 
-
-@dataclass(frozen=True)
-class _Use:
-    """What is to be done with the source: the arguments of ``prepare``."""
-
-    data_seed: int
-    rho: float | None
-    mu: float | None
-    minority: tuple[str, ...] | None
-    division: Division | None
-    majority_size: int | None
-
-    def __call__(self, source: Source) -> Prepared:
-        return prepare(source, self.data_seed, self.rho, self.mu, self.minority, self.division, self.majority_size)
-
-    def why(self, train: ImageSet) -> str:
-        """What makes the rare classes rare."""
-        if self.minority is not None:
-            return "they were named"
-        return _why(train) if self.rho is None else f"they were drawn at random, with data seed {self.data_seed}"
+#: What a run would have, where the source can be divided, and remarks on it.
+_Remaining = tuple[Balance | None, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -100,26 +82,34 @@ def inspect_images(
     (1.05, 20.83, [6, 6, 125, 125])
     """
     reading = reading or Reading()
-    use = _Use(data_seed, rho, mu, None if minority is None else tuple(minority), division, majority_size)
+    named = None if minority is None else tuple(minority)
+    drawn = None if rho is None else f"they were drawn at random, with data seed {data_seed}"
+    why = drawn if named is None else "they were named"
+
+    def remaining(outline: Source) -> _Remaining:
+        return _remaining(outline, why, lambda: prepare(outline, data_seed, rho, mu, named, division, majority_size))
+
     if str(source) != "digits":
         path = existing(source)
         with open_members(path) as members:
             files = find_files(path, members, reading)
             if isinstance(files, Listing):
-                return _inspection(_survey_files(files, reading, progress, use), reading, use)
+                return _inspection(_survey_files(files, reading, progress, remaining), reading, remaining)
     # As stored: digits have 8x8 pixels before they are enlarged.
     stored = load_images(source, replace(reading, size=(8, 8) if str(source) == "digits" else None), progress)
-    return _inspection(_survey_pixels(stored), reading, use)
+    return _inspection(_survey_pixels(stored), reading, remaining)
 
 
 # The images
 
 
-def _survey_files(listing: Listing, reading: Reading, progress: Progress, use: _Use) -> _Survey:
+def _survey_files(
+    listing: Listing, reading: Reading, progress: Progress, remaining: Callable[[Source], _Remaining]
+) -> _Survey:
     places = [ImagePlace(str(f.member.path), f.part or WHOLE, f.label, f.group) for f in listing.files]
     order = sorted(range(len(places)), key=lambda n: listing.files[n].member.path)
     in_order, classes = [places[n] for n in order], listing.classes
-    _remaining(_outline(listing.name, in_order, classes), use)  # a wrong setting fails before the work
+    remaining(_outline(listing.name, in_order, classes))  # a wrong setting fails before the work
     samples = _samples(in_order)
     wanted = {n for n, place in enumerate(places) if place in samples}
     looks = survey([f.member for f in listing.files], wanted, reading, progress)
@@ -159,10 +149,10 @@ def _samples(places: Sequence[ImagePlace]) -> frozenset[ImagePlace]:
 # What they add up to
 
 
-def _inspection(survey: _Survey, reading: Reading, use: _Use) -> Inspection:
+def _inspection(survey: _Survey, reading: Reading, remaining: Callable[[Source], _Remaining]) -> Inspection:
     places, looks = [p for p, _ in survey.seen], [look for _, look in survey.seen]
     outline = _outline(survey.name, places, survey.classes)
-    remaining, remarks = _remaining(outline, use)
+    left, remarks = remaining(outline)
     sizes = Counter(look.size for look in looks)
     suggested = None if reading.size else _suggested(sizes)
     corrupt = tuple(Corrupt(place, look) for place, look in survey.found if isinstance(look, str))
@@ -175,8 +165,8 @@ def _inspection(survey: _Survey, reading: Reading, use: _Use) -> Inspection:
         formats=dict(Counter(look.format for look in looks).most_common()),
         modes=dict(Counter(look.mode for look in looks).most_common()),
         suggested_size=suggested,
-        balance=_balance(_counts(places, survey.classes), outline.train, _why(outline.train)),
-        remaining=remaining,
+        balance=_balance(_counts(places, survey.classes), outline.train),
+        remaining=left,
         equal=equal,
         corrupt=corrupt,
         groups=groups,
@@ -210,7 +200,7 @@ def _outline(name: str, places: Sequence[ImagePlace], classes: tuple[str, ...]) 
     return Source(name, train, collect("val"), collect("test"))
 
 
-def _remaining(outline: Source, use: _Use) -> tuple[Balance | None, tuple[str, ...]]:
+def _remaining(outline: Source, why: str | None, use: Callable[[], Prepared]) -> _Remaining:
     """What a run would have, and remarks on it; nothing where the source itself, without any wishes, is refused.
 
     Raises:
@@ -220,14 +210,14 @@ def _remaining(outline: Source, use: _Use) -> tuple[Balance | None, tuple[str, .
         prepare(outline)
     except InputError as error:
         return None, (f"no run can be made of this source: {error}",)
-    split = use(outline).split
+    split = use().split
     counts = {"train": split.train.counts, "val": split.val.counts}
     if split.test is not None:
         counts["test"] = split.test.counts
-    return _balance(counts, split.train, use.why(split.train)), split.notes
+    return _balance(counts, split.train, why), split.notes
 
 
-def _balance(counts: dict[str, tuple[int, ...]], train: ImageSet, why: str) -> Balance:
+def _balance(counts: dict[str, tuple[int, ...]], train: ImageSet, why: str | None = None) -> Balance:
     labels = train.labels.numpy()
     rare = minority_by_count(train.counts) if train.minority is None else train.minority
     return Balance(
@@ -235,11 +225,12 @@ def _balance(counts: dict[str, tuple[int, ...]], train: ImageSet, why: str) -> B
         rho=imbalance_ratio(labels),
         mu=minority_share(labels, rare),
         minority=tuple(train.classes[k] for k in sorted(rare)),
-        why=why,
+        why=why or _why(train),
     )
 
 
 def _why(train: ImageSet) -> str:
+    """What makes classes rare where nobody has said which are."""
     largest = int(np.argmax(train.counts))
     have = "they have" if minority_by_count(train.counts) else "no class has"
     return f"{have} at most half of the {train.counts[largest]:,} images of {train.classes[largest]}, the largest class"
