@@ -52,11 +52,11 @@ def describe(folder: Path, about: dict[str, Any]) -> None:
 def load(
     folder: Path, memory: int | None = None, mapped: bool = False
 ) -> tuple[npt.NDArray[np.uint8] | PixelFile, dict[str, Any]]:
-    """The pixels, and what they are of.
+    """The pixels, and what they are of; they stay in their file where that says "on_disk", or where they exceed the memory.
 
     Args:
         folder: what ``describe`` has completed.
-        memory: bytes of pixels beyond which they stay in their file; any number where None.
+        memory: bytes that they may take; any number where None.
         mapped: map them into memory instead of reading them, as is done with more than a gibibyte anyway.
 
     Raises:
@@ -66,7 +66,7 @@ def load(
     if about["stamp"] != _stamp(file) and about.get("content") != content_of(folder):
         raise ValueError(f"{file} is not what was written")
     size = file.stat().st_size
-    if memory is not None and size > memory:
+    if about.get("on_disk") or (memory is not None and size > memory):
         return PixelFile.open(file), about
     pixels: npt.NDArray[np.uint8] = _mapped(file) if mapped or size > MAPPED else np.load(file, allow_pickle=False)
     if pixels.dtype != np.uint8:

@@ -51,24 +51,21 @@ def map_source(folder: Path) -> Source:
 def _save_part(part: ImageSet, folder: Path) -> None:
     folder.mkdir()
     store.write_pixels(folder, part.images)
-    about = {
-        "on_disk": isinstance(part.images, PixelFile),
-        "labels": part.labels.tolist(),
-        "classes": part.classes,
-        "groups": None if part.groups is None else part.groups.tolist(),
-        "items": None if part.items is None else part.items.tolist(),
-        "minority": None if part.minority is None else sorted(part.minority),
-    }
-    store.describe(folder, about)
+    named = {name: values for name in ("groups", "items") if (values := getattr(part, name)) is not None}
+    np.savez(folder / "arrays.npz", labels=part.labels.numpy(), **named)
+    minority = None if part.minority is None else sorted(part.minority)
+    on_disk = isinstance(part.images, PixelFile)
+    store.describe(folder, {"on_disk": on_disk, "classes": part.classes, "minority": minority})
 
 
 def _map_part(folder: Path) -> ImageSet:
     pixels, about = store.load(folder, mapped=True)
-    return ImageSet(
-        PixelFile.open(folder / store.PIXELS) if about["on_disk"] else torch.from_numpy(pixels),
-        torch.tensor(about["labels"]),
-        tuple(about["classes"]),
-        None if about["groups"] is None else np.array(about["groups"]),
-        None if about["items"] is None else np.array(about["items"]),
-        None if about["minority"] is None else frozenset(about["minority"]),
-    )
+    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        return ImageSet(
+            pixels if isinstance(pixels, PixelFile) else torch.from_numpy(pixels),
+            torch.from_numpy(arrays["labels"]),
+            tuple(about["classes"]),
+            arrays.get("groups"),
+            arrays.get("items"),
+            None if about["minority"] is None else frozenset(about["minority"]),
+        )
