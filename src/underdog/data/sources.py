@@ -21,6 +21,7 @@ from underdog.data.huggingface import is_dataset, list_dataset
 from underdog.data.images import ImageSet
 from underdog.data.memory import image_memory
 from underdog.data.reading import Progress, Reading, Size
+from underdog.data.walk import siblings
 from underdog.errors import InputError, nearest
 
 __all__ = ["Source", "existing", "find_files", "load_images"]
@@ -107,7 +108,7 @@ def existing(source: str | Path) -> Path:
     """
     path = Path(source).expanduser()
     if not path.exists():
-        near = nearest(str(source), ["digits", *(p.name for p in _siblings(path))])
+        near = nearest(str(source), ["digits", *siblings(path)])
         raise InputError(f"source {str(source)!r}: no such folder or file{near}")
     return path
 
@@ -164,10 +165,6 @@ def _labelled(listing: Listing, decoded: Decoded, reading: Reading) -> Source:
     if train is None:
         raise InputError(f"source {listing.name!r} has no images in its training part")
     return Source(listing.name, train, collect("val"), collect("test"), notes)
-
-
-def _siblings(path: Path) -> list[Path]:
-    return list(path.parent.iterdir()) if path.parent.is_dir() else []
 
 
 def _digits(size: Size) -> Source:

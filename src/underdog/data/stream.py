@@ -17,7 +17,7 @@ from underdog.data.archive import ARCHIVE_SUFFIXES, Member, open_members
 from underdog.data.decode import decode_image, decoding, in_pool
 from underdog.data.folders import IMAGE_SUFFIXES
 from underdog.data.reading import Progress, Reading
-from underdog.data.walk import hidden
+from underdog.data.walk import hidden, siblings
 from underdog.errors import InputError, nearest
 
 __all__ = ["decode_some", "find_images", "in_channels"]
@@ -42,8 +42,7 @@ def find_images(paths: Iterable[Path], ignored: Progress = lambda files: None) -
     paths = list(paths)
     for path in paths:
         if not path.exists():
-            near = nearest(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [])
-            raise InputError(f"{str(path)!r}: no such file or folder{near}")
+            raise InputError(f"{str(path)!r}: no such file or folder{nearest(path.name, siblings(path))}")
         if not (path.is_dir() or path.is_file()):
             raise InputError(f"{str(path)!r} is neither a file nor a folder")
     return _found(paths, ignored)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from underdog.errors import InputError
 
-__all__ = ["FolderFile", "folder_files", "hidden", "is_utf8"]
+__all__ = ["FolderFile", "folder_files", "hidden", "is_utf8", "siblings"]
 
 #: Links to folders that are followed, at most: folders of links to folders of links lead to any number.
 MOST_LINKS = 10_000
@@ -26,6 +26,11 @@ class FolderFile:
 def hidden(name: str) -> bool:
     """Whether a file or folder is one that people do not see, or that macOS adds to archives."""
     return name.startswith((".", "__MACOSX"))
+
+
+def siblings(path: Path) -> list[str]:
+    """The names of what lies where a path leads to, of which one may have been meant."""
+    return [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
 
 
 def is_utf8(name: str) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, DistributedSampler
 
 from underdog.errors import InputError
@@ -18,9 +16,6 @@ __all__ = ["EpochSampler", "ShownEpochs", "SnapshotLoader"]
 class ShownEpochs(Protocol):
     """What a loader asks of a ``Snapshot``."""
 
-    fresh: bool
-    announcements: int
-
     @property
     def shown_epoch(self) -> int | None: ...
 
@@ -30,7 +25,7 @@ class ShownEpochs(Protocol):
 
     def set_epoch(self, epoch: int) -> None: ...
 
-    def trains(self, optimizer: Optimizer) -> bool: ...
+    def watched(self, batches: Iterable[Any]) -> Iterator[Any]: ...
 
 
 class EpochSampler(DistributedSampler[ShownIndex]):
@@ -70,33 +65,12 @@ class SnapshotLoader(DataLoader[Any]):
         self.sampler.set_epoch(epoch)
 
     def _watched(self) -> Iterator[Any]:
-        """The batches, until the bound model is trained on an epoch that was trained on before."""
         if not isinstance(self.sampler, EpochSampler):
             raise InputError(
                 f"the loader's sampler was replaced by a {type(self.sampler).__name__}, which does not know what an epoch "
                 "shows (Lightning does so for overfit_batches): leave that setting away"
             )
-        snapshot = self.sampler.snapshot
-        inner, fresh, trained = super().__iter__(), snapshot.fresh, list[bool]()
-        announcements = snapshot.announcements
-
-        def stepped(optimizer: Optimizer, args: object, kwargs: object) -> None:
-            if not trained and snapshot.trains(optimizer):
-                trained.append(True)
-                snapshot.fresh = False
-
-        hook = register_optimizer_step_post_hook(stepped)
-        try:
-            for batch in inner:
-                yield batch
-                if trained and not fresh and snapshot.announcements == announcements:
-                    raise InputError(
-                        "the model is trained on an epoch that set_epoch did not announce: call set_epoch(t) before every "
-                        "training epoch t = 0, 1, ...; iterations without it are for looking, show the same epoch again "
-                        "and never refresh it"
-                    )
-        finally:
-            hook.remove()
+        yield from self.sampler.snapshot.watched(super().__iter__())
 
     # Lightning asks loaders for their state, and takes those that have none for ones that cannot resume within an epoch.
 
