@@ -46,6 +46,11 @@ class Source:
     notes: tuple[str, ...] = ()
     reading: Reading = field(default_factory=Reading)
 
+    @property
+    def parts(self) -> dict[str, ImageSet]:
+        """The parts that are there, by name: "train", "val", "test"."""
+        return {name: part for name in ("train", "val", "test") if (part := getattr(self, name)) is not None}
+
     @cached_property
     def fingerprint(self) -> str:
         """128 bits of a hash of everything in the source but its name."""

@@ -119,10 +119,7 @@ def _survey_files(
 
 
 def _survey_pixels(source: Source) -> _Survey:
-    parts = {"train": source.train, "val": source.val, "test": source.test}
-    own = {part: images for part, images in parts.items() if images is not None}
-    if len(own) == 1:
-        own = {WHOLE: source.train}
+    own = source.parts if len(source.parts) > 1 else {WHOLE: source.train}
     classes = source.train.classes
     places = [
         ImagePlace(str(name), part, classes[label])

@@ -17,8 +17,6 @@ from underdog.data.sources import Source
 
 __all__ = ["map_source", "save_source"]
 
-_PARTS = ("train", "val", "test")
-
 
 def save_source(source: Source, folder: Path) -> Path:
     """Write a source for ``map_source``, and return its folder.
@@ -31,10 +29,9 @@ def save_source(source: Source, folder: Path) -> Path:
         OSError: the disk is full or refuses.
     """
     folder.mkdir(parents=True)
-    for name in _PARTS:
-        if (part := getattr(source, name)) is not None:
-            _save_part(part, folder / name)
-    about = {"name": source.name, "notes": source.notes, "reading": asdict(source.reading)}
+    for name, part in source.parts.items():
+        _save_part(part, folder / name)
+    about = {"parts": list(source.parts), "name": source.name, "notes": source.notes, "reading": asdict(source.reading)}
     (folder / "source.json").write_text(json.dumps(about), "utf-8")
     return folder
 
@@ -44,7 +41,7 @@ def map_source(folder: Path) -> Source:
     about = json.loads((folder / "source.json").read_text("utf-8"))
     reading = about["reading"]
     reading["size"] = reading["size"] and tuple(reading["size"])
-    parts = {name: _map_part(folder / name) for name in _PARTS if (folder / name).is_dir()}
+    parts = {name: _map_part(folder / name) for name in about["parts"]}
     return Source(about["name"], **parts, notes=tuple(about["notes"]), reading=Reading(**reading))
 
 
