@@ -7,8 +7,6 @@ from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 import underdog
 
 ROOT = Path(underdog.__file__).parent
@@ -72,9 +70,9 @@ def test_no_file_imports_itself_by_way_of_others() -> None:
     assert circle(without(GRAPH, CIRCULAR)) == []
 
 
-@pytest.mark.parametrize("edge", sorted(CIRCULAR))
-def test_what_is_allowed_still_closes_a_circle(edge: tuple[str, str]) -> None:
-    assert circle(without(GRAPH, CIRCULAR - {edge})), f"{edge} closes no circle any more: take it off the list"
+def test_what_is_allowed_still_closes_a_circle() -> None:
+    """What does not is to be taken off the list."""
+    assert [edge for edge in sorted(CIRCULAR) if not circle(without(GRAPH, CIRCULAR - {edge}))] == []
 
 
 def test_no_two_classes_share_a_name() -> None:
