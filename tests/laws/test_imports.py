@@ -13,19 +13,18 @@ ROOT = Path(underdog.__file__).parent
 
 #: Imports that close a circle today, of the command line, which is being rewritten. May only become fewer.
 CIRCULAR = {
-    *(
-        (f"underdog.cli.{name}", "underdog.cli.commands")
-        for name in ("bench", "data_fetch", "data_info", "export", "grid")
-    ),
-    *((f"underdog.cli.{name}", "underdog.cli.commands") for name in ("predict", "tuning")),
-    *((f"underdog.cli.{name}", "underdog.cli.parser") for name in ("bench", "export", "grid", "predict")),
+    (f"underdog.cli.{name}", f"underdog.cli.{other}")
+    for other, names in (
+        ("commands", "bench data_fetch data_info export grid predict tuning"),
+        ("parser", "bench export grid predict"),
+    )
+    for name in names.split()
 }
 
 #: Names that several classes have today, in parts of the project that are being rewritten. May only become fewer.
-SHARED = {
-    "Answers", "Block", "Cell", "Comparison", "Entry", "Estimate", "Grid", "Part", "Picture", "Row", "Setting", "Sizes", "Tally",
-    "Trials", "Versus", "_Running",
-}  # fmt: skip
+SHARED = set(
+    "Answers Block Cell Comparison Entry Estimate Grid Part Picture Row Setting Sizes Tally Trials Versus _Running".split()
+)
 
 
 def name_of(path: Path) -> str:
