@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from measure import Comparison, Work, arguments, compare, random_images, report
+from measure import TimePairs, Work, arguments, compare, random_images, report
 from stacked import stacked
 from torch import nn
 from tqdm import tqdm
@@ -57,11 +57,11 @@ def loop(data: str, precision: str, memory_format: torch.memory_format, compiled
     return bare_loop(model, images, CPU, precision, memory_format)
 
 
-def steps(pairs: int) -> Iterator[Comparison]:
+def steps(pairs: int) -> Iterator[TimePairs]:
     """Each step against the loop without it."""
     last, first = torch.channels_last, torch.contiguous_format
 
-    def compared(name: str, with_it: Work, without: Work) -> Comparison:
+    def compared(name: str, with_it: Work, without: Work) -> TimePairs:
         return compare(name, with_it, without, None, PER, "us/image", pairs)
 
     for precision in PRECISIONS:
@@ -78,7 +78,7 @@ def steps(pairs: int) -> Iterator[Comparison]:
         yield compared(name, compiled, loop(data, precision, last))
 
 
-def stacks(pairs: int) -> Iterator[Comparison]:
+def stacks(pairs: int) -> Iterator[TimePairs]:
     """An update of four trainings with stacked weights against four updates of the loop."""
     for precision in PRECISIONS:
         one = stacked(SHAPES["CIFAR-10"], 4, "cpu", DTYPES[precision], updates=1)
@@ -96,7 +96,7 @@ def child(arguments: list[str], settings: dict[str, str]) -> float:
     return float(done.stdout)
 
 
-def allocated(name: str, allocator: str, arguments: list[str], pairs: int) -> Comparison:
+def allocated(name: str, allocator: str, arguments: list[str], pairs: int) -> TimePairs:
     """With an allocator's settings against glibc's own, in turns."""
     sides = []
     for n in range(pairs):
@@ -106,14 +106,14 @@ def allocated(name: str, allocator: str, arguments: list[str], pairs: int) -> Co
     return measured(f"{allocator} against glibc as it is, {name}", sides, None, "us/image")
 
 
-def allocators(pairs: int) -> Iterator[Comparison]:
+def allocators(pairs: int) -> Iterator[TimePairs]:
     """Of the loop alone."""
     for precision in PRECISIONS:
         for allocator in ALLOCATORS:
             yield allocated(f"bare loop, {precision}", allocator, ["--alone", "CIFAR-10", precision], pairs)
 
 
-def grids(pairs: int) -> Iterator[Comparison]:
+def grids(pairs: int) -> Iterator[TimePairs]:
     """Large pages of a grid's workers."""
     for precision in PRECISIONS:
         yield allocated(f"a grid of two workers, {precision}", "large pages", ["--grid", precision], pairs)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from measure import Comparison, Work, arguments, compare, report
+from measure import TimePairs, Work, arguments, compare, report
 from PIL import Image, ImageOps
 
 from underdog import Reading, load_images
@@ -52,7 +52,7 @@ def bare_pool(members: list[Member]) -> npt.NDArray[np.uint8]:
         return np.stack(list(pool.map(bare, [m.read() for m in members])))
 
 
-def decoding(members: list[Member], pairs: int) -> list[Comparison]:
+def decoding(members: list[Member], pairs: int) -> list[TimePairs]:
     some = np.asarray(decode(members[:100], READING, quiet).pixels)
     assert (np.moveaxis(some, 1, 3) == bare_pool(sorted_by_path(members[:100]))).all()
     sides = partial(decode, members, READING, quiet), partial(bare_pool, members)
@@ -75,7 +75,7 @@ def evicted(file: Path, work: Work) -> object:
     return work()
 
 
-def second_start(archive: Path, cache: Path, pairs: int) -> list[Comparison]:
+def second_start(archive: Path, cache: Path, pairs: int) -> list[TimePairs]:
     """The images of the cache, and all that a start has to read, against ``numpy.load`` of the same file."""
     load_images(archive, READING, cache=cache)
     time.sleep(2.5)  # until files count as unchanged, even if they were copied here just now

@@ -30,7 +30,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from measure import Comparison, Work, arguments, compare, random_images, report
+from measure import TimePairs, Work, arguments, compare, random_images, report
 from stacked import stacked
 from torch import nn
 from torch.nn import functional
@@ -53,7 +53,7 @@ from underdog import (
 )
 from underdog.bench.timing import seconds
 from underdog.captured import CapturedLearner
-from underdog.data.images import sent, to_unit
+from underdog.data.images import to_device, to_unit
 from underdog.data.pixels import Pixels
 from underdog.data.sources import Source
 from underdog.run.engine import Job
@@ -169,7 +169,7 @@ def bare(
     def epoch() -> None:
         order = torch.from_numpy(stream("shuffle", next(t)).permutation(len(images))).to(where)
         for rows in torch.split(order, BATCH):
-            x, y = sent(images[rows], on), sent(labels[rows], on)
+            x, y = to_device(images[rows], on), to_device(labels[rows], on)
             x = (x.to(torch.float32).div_(255) if resident else x).contiguous(memory_format=kind)
             with torch.autocast(device, precision, enabled=precision != torch.float32):
                 logits = network(x)
@@ -181,7 +181,7 @@ def bare(
     return epoch
 
 
-def steps(name: str, device: str, pairs: int) -> list[Comparison]:
+def steps(name: str, device: str, pairs: int) -> list[TimePairs]:
     """Each step against the one before."""
     data, bf16 = DATA[name], torch.bfloat16
     ways: list[tuple[str, Callable[[], Work]]] = [
@@ -202,13 +202,13 @@ def steps(name: str, device: str, pairs: int) -> list[Comparison]:
     return [*rows, recording(name, device, pairs)]
 
 
-def compiled(name: str, device: str, pairs: int) -> list[Comparison]:
+def compiled(name: str, device: str, pairs: int) -> list[TimePairs]:
     """torch.compile, which on a GPU needs a C compiler."""
     plain, fast = (bare(DATA[name], device, torch.bfloat16, True, True, compiled=each) for each in (False, True))
     return [against(f"{name}: compiled kernels, against fused Adam", fast, plain, BATCH * UPDATES + 60, pairs)]
 
 
-def recording(name: str, device: str, pairs: int) -> Comparison:
+def recording(name: str, device: str, pairs: int) -> TimePairs:
     """An epoch whose second update is recorded anew, in milliseconds."""
     own = training(DATA[name], device, precision="bfloat16")
     epoch, learner = updates(own), own.learner
@@ -223,7 +223,7 @@ def recording(name: str, device: str, pairs: int) -> Comparison:
     return compare(f"{name}: {RECORDING}", anew, epoch, per=1e-3, unit="ms", pairs=pairs, clock=time.perf_counter)
 
 
-def against(name: str, ours: Work, floor: Work, images: int, pairs: int) -> Comparison:
+def against(name: str, ours: Work, floor: Work, images: int, pairs: int) -> TimePairs:
     for work in (ours, ours, floor, floor):  # captures, and choices of kernels
         work()
     return compare(
@@ -241,7 +241,7 @@ def setting(module: Any, name: str, value: object) -> Iterator[None]:
         setattr(module, name, before)
 
 
-def evaluation(name: str, device: str, pairs: int, images: int = 5000) -> list[Comparison]:
+def evaluation(name: str, device: str, pairs: int, images: int = 5000) -> list[TimePairs]:
     data = DATA[name]
     learner, part = training(data, device, precision="bfloat16").learner, random_images([images // 10] * 10, data.shape)
     part = replace(part, images=part.images.to(device))
@@ -253,7 +253,7 @@ def evaluation(name: str, device: str, pairs: int, images: int = 5000) -> list[C
     return [against(f"{name}: evaluation in large batches", lambda: evaluate(learner, part), small, images, pairs)]
 
 
-def refresh(name: str, device: str, pairs: int) -> list[Comparison]:
+def refresh(name: str, device: str, pairs: int) -> list[TimePairs]:
     rare = random_images([5000] * 2 + [100] * 8, DATA[name].shape)
     learner = training(DATA[name], device, precision="bfloat16").learner
     epoch, rng, perturb, t = Epoch.of(rare, device), RandomStreams(0), Perturb(FGSM(), 8 / 255, 1), iter(range(10**9))
@@ -373,7 +373,7 @@ def whole_grid(
     return about | {"seconds": total, "scaled_seconds": scaled}
 
 
-def floors(rows: Sequence[Comparison], device: str) -> dict[str, object]:
+def floors(rows: Sequence[TimePairs], device: str) -> dict[str, object]:
     """What part of the time of each captured row the arithmetic and the memory floors are."""
     flop, moved = peaks(device)
     print(f"\nmeasured peaks: {flop / 1e12:.0f} TFLOP/s in bfloat16, {moved / 1e12:.2f} TB/s")
@@ -409,7 +409,7 @@ def main() -> None:
         sys.exit("benchmarks/gpu.py measures training on an NVIDIA GPU, and torch finds none here")
     device, more = "cuda", dict[str, object]()
     print(torch.cuda.get_device_name(), end="\n\n")
-    rows: list[Comparison] = []
+    rows: list[TimePairs] = []
     measured = {"steps": steps, "compiled": compiled, "evaluate": evaluation, "refresh": refresh}
     for part in [p for p in options.parts if p in measured]:
         for name in options.data:

@@ -23,7 +23,7 @@ from underdog.run.execute import Watcher, execute, start
 from underdog.run.grid import entries
 from underdog.run.grid_file import read_grid
 from underdog.run.local import LocalEngine
-from underdog.run.search import Entry
+from underdog.run.search import PlannedRun
 from underdog.run.spec import RunSpec
 
 #: Training and test images of each class in the paper's data sets, and their shapes.
@@ -127,7 +127,7 @@ def core_hours(name: str, precision: str) -> dict[str, float]:
     return hours
 
 
-def specs_of(entry: Entry) -> list[RunSpec]:
+def specs_of(entry: PlannedRun) -> list[RunSpec]:
     search = entry.search
     found = [] if search is None else [search.run(number, lambda run: None) for number in range(len(search))]
     return [entry.spec, *(spec for spec in found if spec is not None)]

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import Comparison, arguments, compare, environment, random_images, report
+from measure import TimePairs, arguments, compare, environment, random_images, report
 from PIL import Image
 from torch import nn
 
@@ -165,7 +165,7 @@ def from_disk(images: ImageSet, folder: Path) -> ImageSet:
 
 def against_memory(
     name: str, shape: tuple[int, int, int], images: int, folder: Path, pairs: int, paper: bool
-) -> Comparison:
+) -> TimePairs:
     """An epoch of ``Training.advance`` whose images are on disk (and in the system's file cache), or in memory."""
     train, val = random_images([images // 4] * 4, shape), random_images([8] * 4, shape)
     torch.manual_seed(0)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import Comparison, arguments, compare, report
+from measure import TimePairs, arguments, compare, report
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -54,7 +54,7 @@ def batch(n: int) -> tuple[Tensor, Tensor]:
     return x, torch.randint(10, (n,), generator=draw)
 
 
-def online(minority: int, pairs: int) -> Comparison:
+def online(minority: int, pairs: int) -> TimePairs:
     """A batch of 128 of which ``minority`` images are altered: 32 of a balanced one where half are rare and tau is 1/2."""
     model, (x, _) = network(), batch(BATCH)
     y = (torch.arange(BATCH) < minority).long()
@@ -120,7 +120,7 @@ def snapshot(
     return shown, shown.loader(BATCH, **how), DataLoader(data, BATCH, sampler=Rows(rows), **how)
 
 
-def loading(size: int, pairs: int, workers: int = 0) -> Comparison:
+def loading(size: int, pairs: int, workers: int = 0) -> TimePairs:
     """Reading alone, a quarter of the shown images being altered; without the refresh.
 
     With workers, to which altered rows travel, it is wall time: most of the work is in other processes.
@@ -141,7 +141,7 @@ def loading(size: int, pairs: int, workers: int = 0) -> Comparison:
     )
 
 
-def training(pairs: int) -> Comparison:
+def training(pairs: int) -> TimePairs:
     """Two epochs, of which the first refreshes, on images in memory; 11 images of each minority class, shown 49 times."""
     labels = torch.tensor([0] * 540 + [1] * 540 + [k for k in range(2, 4) for _ in range(11)])
     data = TensorDataset(torch.rand(len(labels), *SHAPE), labels)
@@ -177,7 +177,7 @@ def training(pairs: int) -> Comparison:
     )
 
 
-def memory(n: int = 100_000) -> list[Comparison]:
+def memory(n: int = 100_000) -> list[TimePairs]:
     """The altered rows of ``n`` images of 64x64x3, which are themselves one image shown again and again."""
     pixels = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8).expand(n + 1, -1, -1, -1)
     labels = torch.ones(n + 1, dtype=torch.int64)
@@ -193,7 +193,7 @@ def memory(n: int = 100_000) -> list[Comparison]:
     epoch = perturb.refresh(epoch, now)
     rows = [("held", resident("VmRSS") / 1e6 - before), ("peak", resident("VmHWM") / 1e6 - before)]
     name = f"{epoch.altered_rows} altered rows of 64x64x3 against 1/4 byte a value"
-    return [Comparison(f"{name}, {w}", "MB", mb, floor, mb / floor, mb / floor, mb / floor, 1.05, 1) for w, mb in rows]
+    return [TimePairs(f"{name}, {w}", "MB", mb, floor, mb / floor, mb / floor, mb / floor, 1.05, 1) for w, mb in rows]
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ import torch
 
 from underdog.bench.report import comparison_table, environment_line
 from underdog.bench.setting import environment, random_images
-from underdog.bench.timing import Comparison, Work, compare, interval
+from underdog.bench.timing import TimePairs, Work, compare, interval
 
-__all__ = ["Comparison", "Work", "arguments", "compare", "environment", "interval", "random_images", "report"]
+__all__ = ["TimePairs", "Work", "arguments", "compare", "environment", "interval", "random_images", "report"]
 
 
 def arguments(description: str, pairs: int | None) -> argparse.ArgumentParser:
@@ -28,7 +28,7 @@ def arguments(description: str, pairs: int | None) -> argparse.ArgumentParser:
     return parser
 
 
-def report(rows: Sequence[Comparison], file: Path | None, more: Mapping[str, object] | None = None) -> None:
+def report(rows: Sequence[TimePairs], file: Path | None, more: Mapping[str, object] | None = None) -> None:
     """Print the environment and a table in Markdown, and write both as JSON where asked."""
     machine = environment()
     print(environment_line(machine), comparison_table(rows), sep="\n\n")

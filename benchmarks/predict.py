@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 from decode import ARCHIVE, DATA, READING, bare, encoded
-from measure import Comparison, arguments, compare, report
+from measure import TimePairs, arguments, compare, report
 
 from underdog.data.archive import Member
 from underdog.data.decode import workers
@@ -40,7 +40,7 @@ def bare_pool(members: list[Member]) -> Batches:
         return [np.stack(list(pool.map(bare, [m.read() for m in part]))) for part in parts]
 
 
-def preparing(members: list[Member], pairs: int) -> list[Comparison]:
+def preparing(members: list[Member], pairs: int) -> list[TimePairs]:
     for ours, theirs in zip(underdog(members[:300]), bare_pool(members[:300]), strict=True):
         assert (ours == theirs).all()
     sides = (lambda: underdog(members)), (lambda: bare_pool(members))

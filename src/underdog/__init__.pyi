@@ -36,8 +36,6 @@ from .data.imbalance import (
 from .data.imbalance import (
     minority_share as minority_share,
 )
-from .data.inspect import inspect_images as inspect_images
-from .data.inspection import Inspection as Inspection
 from .data.known import find_dataset as find_dataset
 from .data.prepare import Division as Division
 from .data.prepare import Prepared as Prepared
@@ -62,6 +60,8 @@ from .errors import InputError as InputError
 from .errors import TrainingError as TrainingError
 from .errors import UnderdogError as UnderdogError
 from .hyper import Hyperparameters as Hyperparameters
+from .inspect.images import inspect_images as inspect_images
+from .inspect.inspection import Inspection as Inspection
 from .learner import Learner as Learner
 from .loop.estimator import AOSClassifier as AOSClassifier
 from .loop.online import Tally as Tally

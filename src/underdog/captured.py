@@ -21,7 +21,7 @@ from underdog.altered import Altered
 from underdog.augment import Augment
 from underdog.data.pixels import PixelFile
 from underdog.epoch import Epoch
-from underdog.learner import Learner, kept, not_captured
+from underdog.learner import Learner, not_captured, preserving
 from underdog.loss import Loss
 
 __all__ = ["CapturedLearner", "CudaGraphs", "Recorder", "UnfitError"]
@@ -311,7 +311,7 @@ class CapturedLearner(Learner):
     def _undone(self) -> Iterator[None]:
         """Put back whatever updates change, and forget the state of weights that only now had a gradient."""
         state = self.optimizer.state
-        with kept(self.model, self.device):
+        with preserving(self.model, self.device):
             before = [(t, t.detach().clone()) for t in self._tensors()]
             held = {p: dict(values) for p, values in state.items()}
             try:

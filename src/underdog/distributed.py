@@ -39,7 +39,9 @@ class DistributedLearner(Learner):
         self.ranks = ranks
         if self.device.type == "cuda":
             self.notes = (not_captured("several devices train together"),)
-        ranks.copy_first([*self.model.parameters(), *self.model.buffers()])  # somebody's factory may not obey the seed
+        ranks.broadcast_tensors(
+            [*self.model.parameters(), *self.model.buffers()]
+        )  # somebody's factory may not obey the seed
 
     def _backward(self, x: Tensor, y: Tensor, partner: Partner | None) -> Tensor:
         """Give every parameter the gradient of the mean loss of the ranks' images together.
@@ -64,7 +66,7 @@ class DistributedLearner(Learner):
         # Their number travels along, so that nothing has to wait for it.
         count = torch.full((1,), images, dtype=grads[0].dtype, device=self.device)
         flat = torch.cat([*(g.reshape(-1) for g in grads), count])
-        self.ranks.add(flat)
+        self.ranks.all_reduce(flat)
         sums = torch.split(flat[:-1].div_(flat[-1]), [g.numel() for g in grads])
         for g, own in zip(grads, sums, strict=True):
             g.copy_(own.view(g.shape))  # in the gradient's own memory layout
@@ -74,7 +76,7 @@ class DistributedLearner(Learner):
 
         What follows an epoch, its evaluation and the next refresh, so comes out the same on every rank.
         """
-        totals, images = zip(*self.ranks.gathered((float(self._total), self._images)), strict=True)
+        totals, images = zip(*self.ranks.all_gather((float(self._total), self._images)), strict=True)
         self._total, self._images = self._total.new_tensor(sum(totals)), sum(images)
-        self.ranks.copy_first(self.model.buffers())
+        self.ranks.broadcast_tensors(self.model.buffers())
         return super().flush(check)

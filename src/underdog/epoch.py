@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from underdog.altered import Altered, AlteredPixels, AlteredSigns
-from underdog.data.images import ImageSet, sent, to_unit
+from underdog.data.images import ImageSet, to_device, to_unit
 from underdog.data.imbalance import minority_by_count
-from underdog.data.pixels import CPU, PixelFile, Pixels, ahead, gather
+from underdog.data.pixels import CPU, PixelFile, Pixels, gather, prefetch
 from underdog.errors import InputError
 from underdog.ranks import ALONE, Ranks
 
@@ -296,11 +296,11 @@ class Epoch:
 
     def pixels(self, rows: Indices) -> Tensor:
         """(B, C, H, W) uint8 of rows that are their own origin."""
-        return self._pixels(sent(rows, self.images.device))
+        return self._pixels(to_device(rows, self.images.device))
 
     def unit(self, rows: Indices) -> Tensor:
         """(B, C, H, W) in [0, 1] of rows that are their own origin, as attacks get them."""
-        return self._unit(sent(rows, self.images.device))
+        return self._unit(to_device(rows, self.images.device))
 
     def _unit(self, rows: Tensor) -> Tensor:
         return to_unit(self._pixels(rows))
@@ -329,7 +329,7 @@ class Epoch:
     def show(self, rows: Indices) -> Tensor:
         """(B, C, H, W) float32 in [0, 1] on the device: the rows as the network sees them, unmixed."""
         device = self.images.device
-        return self._show(sent(self.origin[rows], device), sent(rows, device))
+        return self._show(to_device(self.origin[rows], device), to_device(rows, device))
 
     def batches(self, size: int, rng: np.random.Generator, ranks: Ranks = ALONE) -> Iterator[Batch]:
         """The batches of ``order``."""
@@ -356,13 +356,13 @@ class Epoch:
         numbers = self._numbers(examples)
         if self.mixture is not None:
             numbers = np.concatenate([numbers, examples[None]])
-        parts = torch.split(sent(numbers, self._near), size, dim=1)
+        parts = torch.split(to_device(numbers, self._near), size, dim=1)
         return tuple(part[:, ranks.rank :: ranks.world] for part in parts)
 
     def read(self, order: Iterable[Tensor]) -> Iterator[Batch]:
         """The batches of these numbers; images that are on disk are read ahead by a thread."""
         batches = map(self.batch, order)
-        return ahead(batches) if isinstance(self.images, PixelFile) else batches
+        return prefetch(batches) if isinstance(self.images, PixelFile) else batches
 
     def batch(self, numbers: Tensor) -> Batch:
         """The batch of (3, B) numbers: nothing but work for the device, where the images lie there."""
@@ -384,9 +384,9 @@ class Epoch:
         """(3, N) numbers of what the examples are mixed with, (2, N) weights and (N, 4) boxes, where batches are made."""
         mixture, device = self.mixture, self.images.device
         assert mixture is not None
-        weights = sent(np.stack([mixture.pixels, mixture.labels]), device)
-        boxes = None if mixture.box is None else sent(mixture.box, device)
-        return sent(self._numbers(mixture.partner), self._near), weights, boxes
+        weights = to_device(np.stack([mixture.pixels, mixture.labels]), device)
+        boxes = None if mixture.box is None else to_device(mixture.box, device)
+        return to_device(self._numbers(mixture.partner), self._near), weights, boxes
 
     @cached_property
     def shown(self) -> tuple[int, ...]:

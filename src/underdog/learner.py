@@ -19,7 +19,7 @@ from underdog.model.layers import head
 from underdog.optimizer import OptimizerRule, Position, SchedulerRule, adam
 from underdog.ranks import ALONE, Ranks
 
-__all__ = ["Learner", "head_input", "image_gradients", "kept", "not_captured", "seeded", "untouched"]
+__all__ = ["Learner", "evaluating", "head_input", "image_gradients", "not_captured", "preserving", "seeded"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -50,13 +50,13 @@ def _set_training(module: nn.Module, value: bool) -> None:
 
 
 @contextmanager
-def untouched(model: nn.Module, device: torch.device, *more: nn.Module) -> Iterator[list[nn.Module]]:
-    """Put models in evaluation mode and afterwards everything back that ``kept`` does; yields their modules.
+def evaluating(model: nn.Module, device: torch.device, *more: nn.Module) -> Iterator[list[nn.Module]]:
+    """Put models in evaluation mode and afterwards everything back that ``preserving`` does; yields their modules.
 
     *Deviation*: from ``model.eval()``; the flags alone are set, since what a method of somebody's own does beside it,
     such as merging weights, would be a trace.
     """
-    with kept(model, device, *more) as modules:
+    with preserving(model, device, *more) as modules:
         for m in modules:
             if m.training:
                 _set_training(m, False)
@@ -64,7 +64,7 @@ def untouched(model: nn.Module, device: torch.device, *more: nn.Module) -> Itera
 
 
 @contextmanager
-def kept(model: nn.Module, device: torch.device, *more: nn.Module) -> Iterator[list[nn.Module]]:
+def preserving(model: nn.Module, device: torch.device, *more: nn.Module) -> Iterator[list[nn.Module]]:
     """Put back what using models changes of them beside their weights, also when something raises; yields their modules.
 
     Restored bit for bit: every module's train/eval flag, every buffer (the very tensor and its
@@ -314,17 +314,17 @@ class Learner:
 
     def logits(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K) float32 in evaluation mode, without a graph or a trace."""
-        with untouched(self.model, self.device), torch.no_grad():
+        with evaluating(self.model, self.device), torch.no_grad():
             return self._forward(_copy(x))
 
     def features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D) float32: what the classifier head is given, in evaluation mode, without a trace."""
-        with untouched(self.model, self.device), torch.no_grad():
+        with evaluating(self.model, self.device), torch.no_grad():
             return head_input(self.model, lambda: self._forward(_copy(x))).float()
 
     def gradients(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Logits (B, K), and (B, m, C, H, W) gradients by x of ``of``: (B, K) -> (B, m), in evaluation mode, without a trace."""
-        with untouched(self.model, self.device), torch.enable_grad():
+        with evaluating(self.model, self.device), torch.enable_grad():
             leaf = x.detach().clone(memory_format=torch.channels_last).requires_grad_()
             # The network gets a copy, since its first layer may work in place.
             logits = self._forward(leaf.clone())

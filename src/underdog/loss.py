@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from underdog.data.images import sent
+from underdog.data.images import to_device
 from underdog.errors import InputError, UnderdogError
 from underdog.validate import check_kind
 
@@ -78,7 +78,7 @@ class Resident:
     def at(self, device: torch.device) -> Tensor:
         """The values on ``device``."""
         if device not in self._at:
-            self._at[device] = sent(self.values, device)
+            self._at[device] = to_device(self.values, device)
         return self._at[device]
 
     def __eq__(self, other: object) -> bool:

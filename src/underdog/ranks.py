@@ -32,8 +32,8 @@ class Ranks:
     Raises:
         InputError: a rank outside [0, world).
 
-    >>> Ranks().told("rank 0 has no one to ask")
-    'rank 0 has no one to ask'
+    >>> Ranks().broadcast("what rank 0 has")
+    'what rank 0 has'
     """
 
     rank: int = 0
@@ -75,23 +75,23 @@ class Ranks:
                 f"rank and world must be those of the process group, {found[0]} of {found[1]}, not {self.rank} of {self.world}"
             )
 
-    def told(self, value: T) -> T:
-        """What rank 0 gave, which is plain data."""
+    def broadcast(self, value: T) -> T:
+        """Rank 0's value, which is plain data."""
         if self.alone:
             return value
         box = [value]
         distributed.broadcast_object_list(box)
         return box[0]
 
-    def gathered(self, value: T) -> list[T]:
-        """What every rank gave, which is plain data, by rank."""
+    def all_gather(self, value: T) -> list[T]:
+        """Every rank's value, which is plain data, in the order of the ranks."""
         if self.alone:
             return [value]
         values: list[T] = [value] * self.world
         distributed.all_gather_object(values, value)
         return values
 
-    def add(self, tensor: Tensor) -> None:
+    def all_reduce(self, tensor: Tensor) -> None:
         """Replace a contiguous tensor by its sum over the ranks."""
         if not self.alone:
             there = _reachable(tensor)
@@ -100,7 +100,7 @@ class Ranks:
                 tensor.copy_(there)
 
     @torch.no_grad()
-    def copy_first(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by rank 0's."""
         if self.alone:
             return
@@ -114,7 +114,7 @@ class Ranks:
     def first_buffers(self, model: nn.Module) -> Iterator[None]:
         """Within, a model's buffers hold rank 0's values; afterwards its own again, bit for bit."""
         own = [] if self.alone else [(b, b.clone()) for b in model.buffers()]
-        self.copy_first(b for b, _ in own)
+        self.broadcast_tensors(b for b, _ in own)
         try:
             yield
         finally:
@@ -123,7 +123,7 @@ class Ranks:
                     buffer.copy_(values)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def failing_together(self) -> Iterator[None]:
         """What fails within on one rank fails on all of them: no rank waits for one that has given up.
 
         Nothing within may be a collective.
@@ -134,7 +134,7 @@ class Ranks:
         except Exception as error:  # whatever it was, the others have to hear of it
             own = error
         failed = None if own is None else (type(own).__name__, str(own), isinstance(own, InputError))
-        everybody = self.gathered(failed)
+        everybody = self.all_gather(failed)
         if own is not None:
             raise own
         for rank, other in enumerate(everybody):
@@ -159,7 +159,7 @@ class Ranks:
                 [2, 4]]),)
         """
         whole: tuple[Tensor, ...] = ()
-        with self.together():
+        with self.failing_together():
             for piece in range(self.rank, pieces, self.world):
                 done = work(piece)
                 # Filled as it goes: joining the pieces in the end would hold everything twice.
@@ -169,10 +169,10 @@ class Ranks:
         if self.alone:
             return whole
         # Rank 0 has a piece whenever there is one; others may have none to see a shape from.
-        forms = self.told([(tuple(one.shape), one.dtype, one.device.type) for one in whole])
+        forms = self.broadcast([(tuple(one.shape), one.dtype, one.device.type) for one in whole])
         whole = whole or tuple(torch.zeros(shape, dtype=dtype, device=device) for shape, dtype, device in forms)
         for one in whole:
-            self.add(one.view(torch.uint8))  # as bytes, where one rank's is not 0: exact whatever the type
+            self.all_reduce(one.view(torch.uint8))  # as bytes, where one rank's is not 0: exact whatever the type
         return whole
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from underdog.captured import CapturedLearner
-from underdog.data.images import ImageSet, sent, to_unit
+from underdog.data.images import ImageSet, to_device, to_unit
 from underdog.data.pixels import at_a_time, in_parts
 from underdog.data.split import Split
 from underdog.distributed import DistributedLearner
@@ -134,7 +134,7 @@ def evaluate(learner: Learner, images: ImageSet, adjustment: Adjustment | None =
     own = torch.empty(len(range(ranks.rank, parts, ranks.world)), size, len(images.classes), device=device)
     for answers, part in zip(own, in_parts(images.images, size, ranks.rank, ranks.world), strict=True):
         answers[: len(part)] = learner.logits(to_unit(part.to(device)))
-    every = ranks.gathered(own.cpu())  # all are under way before one is waited for
+    every = ranks.all_gather(own.cpu())  # all are under way before one is waited for
     logits = torch.cat([every[n % ranks.world][n // ranks.world] for n in range(parts)])[: len(images)]
     if adjustment is not None:
         with torch.no_grad():
@@ -389,7 +389,7 @@ class Training:
         """This rank's share of every batch of epoch t: the examples' numbers, and those that are drawn for their changes."""
         size, ranks = self.hyper.batch, self.ranks
         order = self.epoch.order(size, self.rng("shuffle", t), ranks)
-        drawn = sent(self.hyper.augment.draw(len(self.epoch), self.rng, t), self.learner.device)
+        drawn = to_device(self.hyper.augment.draw(len(self.epoch), self.rng, t), self.learner.device)
         return order, [part[ranks.rank :: ranks.world] for part in torch.split(drawn, size)]
 
     def finish(self) -> History:

@@ -15,16 +15,16 @@ from underdog.bench import memory, peers, report, setting
 from underdog.bench.floors import Share, flop, peak
 from underdog.bench.peers import Missing
 from underdog.bench.report import Report, measurements
-from underdog.bench.setting import Setting, Sizes
-from underdog.bench.timing import Comparison, compare, interval, measured
+from underdog.bench.setting import BenchSetting, BenchSizes
+from underdog.bench.timing import TimePairs, compare, interval, measured
 
 CPU = torch.device("cpu")
-TINY = Sizes(batches=1, rare=1, balanced=6, matrices=(32,))
+TINY = BenchSizes(batches=1, rare=1, balanced=6, matrices=(32,))
 
 
 @pytest.fixture
-def tiny() -> Setting:
-    return Setting(CPU, 1, 1, TINY)
+def tiny() -> BenchSetting:
+    return BenchSetting(CPU, 1, 1, TINY)
 
 
 @pytest.mark.parametrize(
@@ -68,33 +68,33 @@ def test_pairs_alternate_and_their_ratios_are_the_comparison() -> None:
 
     found = compare("a", lambda: work("a", 3), lambda: work("b", 2), 1.0, per=0.5, unit="x", pairs=3, clock=lambda: now)
     assert order == "ab" + "ab" + "ba" + "ab"
-    assert found == Comparison("a", "x", 6.0, 4.0, 1.5, 1.5, 1.5, 1.0, 3)
+    assert found == TimePairs("a", "x", 6.0, 4.0, 1.5, 1.5, 1.5, 1.0, 3)
     spread = measured("b", [(1, 1), (4, 2), (9, 3)], None, "s")
     assert (spread.underdog, spread.other, spread.ratio, spread.low, spread.high) == (4, 2, 2, 1, 3)
     assert interval(range(6)) == (0, 5)
     assert interval(range(11)) == (1, 9)
 
 
-def test_a_product_of_matrices_has_a_rate_and_leaves_the_precision_alone(tiny: Setting) -> None:
+def test_a_product_of_matrices_has_a_rate_and_leaves_the_precision_alone(tiny: BenchSetting) -> None:
     before = torch.get_float32_matmul_precision()
     assert peak(replace(tiny, threads=2), "float32") > 0
     assert torch.get_float32_matmul_precision() == before
     assert Share.of("a", 100, 1000.0, 5.0) == Share("a", 100, 1000.0, 5.0, 10.0, 0.5)
 
 
-def test_every_kind_of_measurement_in_this_process_gives_its_figures(tiny: Setting) -> None:
+def test_every_kind_of_measurement_in_this_process_gives_its_figures(tiny: BenchSetting) -> None:
     work = dict(measurements(tiny))
     left_out = {"memory", *(name for name in work if "shape, float32" in name)}  # the latter only take longer
     figures = {name: list(measure()) for name, measure in work.items() if name not in left_out}
     assert all(len(found) == (2 if "shape" in name else 1) for name, found in figures.items())
     flat = [figure for found in figures.values() for figure in found]
     for figure in flat:
-        if isinstance(figure, Comparison):
+        if isinstance(figure, TimePairs):
             assert 0 < figure.low <= figure.ratio <= figure.high
             assert figure.pairs >= 1
         elif isinstance(figure, Share):
             assert figure.share == pytest.approx(figure.images / figure.bound)
-    assert {type(figure) for figure in flat} >= {Comparison, Share}
+    assert {type(figure) for figure in flat} >= {TimePairs, Share}
 
 
 def test_memory_is_that_of_a_process_of_its_own_and_no_less_than_its_images() -> None:
@@ -105,20 +105,24 @@ def test_memory_is_that_of_a_process_of_its_own_and_no_less_than_its_images() ->
     assert theirs > 3 * ours
 
 
-def test_memory_is_compared_with_peers_bytes_and_a_bare_loop(tiny: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_compared_with_peers_bytes_and_a_bare_loop(
+    tiny: BenchSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken = {case: 10**6 * (n + 1) for n, case in enumerate(memory.CASES)}
     monkeypatch.setattr(memory, "alone", lambda case, rare, device="cpu": taken[case])
     monkeypatch.setattr(memory, "missing", lambda module: None)
     found = list(memory.memory(tiny))
-    assert all(isinstance(row, Comparison) and row.unit == "MB" for row in found)
-    assert [row.underdog for row in found if isinstance(row, Comparison)] == [1, 2, 1, 2, 3, 6]
-    assert [row.other for row in found if isinstance(row, Comparison)][:2] == [4, 5]
+    assert all(isinstance(row, TimePairs) and row.unit == "MB" for row in found)
+    assert [row.underdog for row in found if isinstance(row, TimePairs)] == [1, 2, 1, 2, 3, 6]
+    assert [row.other for row in found if isinstance(row, TimePairs)][:2] == [4, 5]
     image, set_of = 3 * 32 * 32 / 1e6, 108 * 6
-    floors = [row.other for row in found if isinstance(row, Comparison)][2:5]
+    floors = [row.other for row in found if isinstance(row, TimePairs)][2:5]
     assert floors == pytest.approx([set_of * image, 10 * 300 * image, (set_of + 12) * image])
 
 
-def test_a_peer_that_is_not_there_is_named_with_what_to_install(tiny: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_is_not_there_is_named_with_what_to_install(
+    tiny: BenchSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = peers.importlib.import_module
 
     def without(name: str) -> Any:
@@ -155,7 +159,7 @@ def test_what_is_known_of_the_machine_names_nobody(tmp_path: Path) -> None:
 def test_the_command_prints_tables_and_writes_the_same_as_json(
     underdog: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def some(own: Setting) -> list[Any]:
+    def some(own: BenchSetting) -> list[Any]:
         keep = ("training, MNIST's shape, bfloat16", "FGSM of torchattacks")
         return [(name, measure) for name, measure in measurements(own) if name in keep]
 
@@ -169,7 +173,7 @@ def test_the_command_prints_tables_and_writes_the_same_as_json(
     assert set(told) == {"environment", "comparisons", "shares", "missing"}
     assert {"imbalanced-learn", "foolbox", "torchattacks", "commit", "cpu"} <= set(told["environment"])
     (row,), (share,) = told["comparisons"][:1], told["shares"]
-    assert set(row) == {f.name for f in fields(Comparison)}
+    assert set(row) == {f.name for f in fields(TimePairs)}
     assert set(share) == {f.name for f in fields(Share)}
     assert row["pairs"] == 2
     assert row["name"] == "training, MNIST's shape, bfloat16, against a bare loop"

@@ -14,19 +14,19 @@ from underdog.ranks import Ranks
 
 def fails(options: Namespace, ranks: Ranks) -> None:
     """Rank 1 ends in some way, while rank 0 waits for it."""
-    ranks.gathered(None)
+    ranks.all_gather(None)
     if ranks.rank == 1:
         if options.how == "input":
             raise InputError("the disk of rank 1 is gone")
         if options.how == "any":
             raise ZeroDivisionError("by rank 1")
         os.kill(os.getpid(), signal.SIGKILL)
-    ranks.gathered(None)
+    ranks.all_gather(None)
 
 
 def sleeps(options: Namespace, ranks: Ranks) -> None:
     """Say which processes there are, interrupt this one and the parent as Ctrl-C does if asked to, and sleep."""
-    pids = ranks.gathered(os.getpid())
+    pids = ranks.all_gather(os.getpid())
     if ranks.rank == 0:
         print(*pids, flush=True)
     if options.interrupt:

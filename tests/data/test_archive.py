@@ -201,7 +201,7 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path, pictures: Any, refused: Any
 def test_an_idx_file_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, pictures: Any, refused: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("underdog.data.idx.LARGEST", 1000)
+    monkeypatch.setattr("underdog.data.arrays.LARGEST", 1000)
     files = {f"train-{n}-ubyte.gz": gzip.compress(MEGABYTE) for n in ("images-idx3", "labels-idx1")}
     assert "unpacks to more than 1,000 bytes" in refused(pictures.folder(tmp_path / "set", files))
 

@@ -20,6 +20,7 @@ import underdog as ud
 from underdog.data import cache as caching
 from underdog.data import decode as decoding
 from underdog.data import entries as keeping
+from underdog.data import store
 from underdog.data.cache import CachedSource, check_writable
 from underdog.data.entries import entries, remove
 
@@ -96,7 +97,7 @@ def test_large_entries_are_mapped_and_never_written_to(
     cache: Path, photos: Path, decoded: list[int], monkeypatch: Any
 ) -> None:
     plain = ud.load_images(photos, cache=cache)
-    monkeypatch.setattr(keeping, "MAPPED", 0)
+    monkeypatch.setattr(store, "MAPPED", 0)
     source = CachedSource(photos, cache)
     with source.members() as members:
         mapped = source.decode(members, ud.Reading(), lambda images: None)
@@ -246,7 +247,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 def test_a_damaged_entry_is_set_aside_and_made_again(
     damage: str, mapped: int, cache: Path, photos: Path, decoded: list[int], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(keeping, "MAPPED", mapped)
+    monkeypatch.setattr(store, "MAPPED", mapped)
     whole = ud.load_images(photos, cache=cache).fingerprint
     (entry,) = entries(cache)
     DAMAGES[damage](cache / "images" / entry.id)

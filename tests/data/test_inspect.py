@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import underdog as ud
-from underdog.data import survey
+from underdog.inspect import survey
 
 COUNTS = {"cat": 40, "dog": 24, "emu": 12}
 
@@ -239,7 +239,7 @@ def test_pictures_of_repeated_images_are_limited(
     tmp_path: Path, pictures: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(survey, "REPEATS", 2)
-    monkeypatch.setattr("underdog.data.inspect.SAMPLES", 0)
+    monkeypatch.setattr("underdog.inspect.images.SAMPLES", 0)
     own = pictures.tree({"a": 6})
     found = ud.inspect_images(pictures.folder(tmp_path, own | {n.replace("a/", "b/"): d for n, d in own.items()}))
     assert len(found.equal) == 6

@@ -86,8 +86,7 @@ def test_what_is_missing_is_named_with_how_to_get_it(tmp_path: Path) -> None:
 def test_a_folder_in_which_nothing_has_come_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "scene15").mkdir()
     (tmp_path / "mnist").mkdir()
-    for name in (".fetch.lock", "train-images-idx3-ubyte.gz.part", "train-images-idx3-ubyte.gz.part.version"):
-        (tmp_path / "mnist" / name).touch()
+    (tmp_path / "mnist" / ".fetch").mkdir()
     for name in ("scene15", "mnist"):
         with pytest.raises(ud.InputError, match=rf"{name} is not in .*'underdog data fetch {name} "):
             find_dataset(name, tmp_path)

@@ -24,7 +24,7 @@ from underdog.data import memory as measuring
 from underdog.data.entries import entries
 from underdog.data.images import to_unit
 from underdog.data.memory import available_memory
-from underdog.data.pixels import PixelFile, ahead, in_parts
+from underdog.data.pixels import PixelFile, in_parts, prefetch
 from underdog.data.rows import FileRows
 from underdog.learner import Learner
 from underdog.methods.expression import parse
@@ -193,7 +193,7 @@ def test_what_a_thread_raises_is_raised_where_it_is_waited_for() -> None:
         yield from (1, 2)
         raise ud.InputError("the disk is gone")
 
-    shown = ahead(items())
+    shown = prefetch(items())
     assert [next(shown), next(shown)] == [1, 2]
     with pytest.raises(ud.InputError, match="the disk is gone"):
         next(shown)
@@ -201,13 +201,13 @@ def test_what_a_thread_raises_is_raised_where_it_is_waited_for() -> None:
 
 def test_a_thread_is_never_more_than_its_depth_ahead_and_ends_with_the_loop() -> None:
     made = []
-    shown = ahead((made.append(n) or n for n in range(100)), depth=2)
+    shown = prefetch((made.append(n) or n for n in range(100)), depth=2)
     for n in range(10):
         assert next(shown) == n
         assert len(made) <= n + 3
     shown.close()
     assert len(made) <= 12
-    assert not [t for t in threading.enumerate() if t.name.startswith("read-ahead")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("prefetch")]
 
 
 def test_a_file_that_is_cut_while_training_is_an_error_and_made_again(

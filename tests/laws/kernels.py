@@ -67,7 +67,7 @@ class Recorded(TorchDispatchMode):
 @contextmanager
 def watched(device: str) -> Iterator[Watched]:
     """Refuse what a GPU would wait for, or could not run, beyond what a device without values refuses by itself: numbers of
-    Python that become a tensor there, tensors of two devices in one kernel, and copies to it that do not go by ``sent``,
+    Python that become a tensor there, tensors of two devices in one kernel, and copies to it that do not go by ``to_device``,
     which fetches what a GPU can fetch without waiting.
 
     Args:
@@ -117,7 +117,7 @@ class Watched(TorchDispatchMode):
             to = found.device if name == "_to_copy" else args[0].device
             assert to == self.device, "a copy from the device waits for it"
             stack = inspect.stack()
-            assert any(frame.function == "sent" for frame in stack), f"{stack[1]} waits until it was fetched"
+            assert any(frame.function == "to_device" for frame in stack), f"{stack[1]} waits until it was fetched"
             self.crossed += 1
         return found
 

@@ -28,7 +28,7 @@ import underdog as ud
 from underdog import train
 from underdog.captured import CapturedLearner, CudaGraphs, UnfitError
 from underdog.cli.grid import _devices
-from underdog.data.images import sent
+from underdog.data.images import to_device
 from underdog.data.pixels import PixelFile
 from underdog.resample.perturb import chunk_size
 
@@ -606,7 +606,7 @@ def test_what_is_sent_to_a_gpu_is_pinned_and_not_waited_for(monkeypatch: pytest.
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     monkeypatch.setattr(torch.Tensor, "to", to)
-    sent(torch.arange(3), torch.device("cuda"))
+    to_device(torch.arange(3), torch.device("cuda"))
     assert calls == ["pinned", ("cuda", {"non_blocking": True})]
 
 

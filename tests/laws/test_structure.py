@@ -18,7 +18,7 @@ LAYERS = [
     ["underdog", "errors", "names", "validate", "outside", "rng"],
     ["ranks"],
     ["metrics", "data", "decision"],
-    ["altered", "epoch", "loss", "optimizer"],
+    ["altered", "epoch", "loss", "optimizer", "inspect"],
     ["attack", "model", "augment"],
     ["resample"],
     ["methods", "learner", "hyper"],

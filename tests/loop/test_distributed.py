@@ -215,7 +215,7 @@ def like_torchrun(rank: int) -> None:
     """Leave the process group, as torchrun would start a script that makes its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = Ranks(rank, 2).told(free.getsockname()[1])
+        port = Ranks(rank, 2).broadcast(free.getsockname()[1])
     distributed.barrier()
     distributed.destroy_process_group()
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))

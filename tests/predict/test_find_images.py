@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import underdog as ud
-from underdog.data import stream
+from underdog.data import decode, stream
 from underdog.data.archive import Member
 from underdog.data.stream import decode_some, find_images
 
@@ -128,7 +128,7 @@ def test_a_file_counts_as_an_image_when_it_is_named(tmp_path: Path, image: bytes
 
 
 def test_few_encoded_files_are_in_memory_at_a_time(image: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "WAITING", 4)
+    monkeypatch.setattr(decode, "WAITING", 4)
     done: list[int] = []
     ahead: list[int] = []
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from underdog.altered import AlteredPixels
 from underdog.attack.base import Victim, gradient, per_row
-from underdog.data.images import sent
+from underdog.data.images import to_device
 from underdog.validate import check_kind, check_step, check_whole
 
 __all__ = ["PGD"]
@@ -57,7 +57,7 @@ class PGD:
         size = per_row(2.5 * eps / self.steps if self.step_size is None else torch.full_like(eps, self.step_size), x)
         at = x
         if self.random_start:
-            u = sent(rng.random(tuple(x.shape)), x.device)
+            u = to_device(rng.random(tuple(x.shape)), x.device)
             most = per_row(eps, u)
             at = (x + (2 * most * u - most).float()).clamp_(0, 1)
         for _ in range(self.steps):

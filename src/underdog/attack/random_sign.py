@@ -9,7 +9,7 @@ from torch import Tensor
 
 from underdog.altered import AlteredSigns, pack_signs
 from underdog.attack.base import Victim
-from underdog.data.images import sent
+from underdog.data.images import to_device
 
 __all__ = ["RandomSign"]
 
@@ -36,4 +36,4 @@ class RandomSign:
 
     def __call__(self, victim: Victim, x: Tensor, y: Tensor, eps: Tensor, rng: np.random.Generator) -> AlteredSigns:
         bits = rng.integers(0, 2, size=tuple(x.shape), dtype=np.int8)
-        return AlteredSigns(pack_signs(sent(bits * 2 - 1, x.device).flatten(1)), eps, self.clip)
+        return AlteredSigns(pack_signs(to_device(bits * 2 - 1, x.device).flatten(1)), eps, self.clip)

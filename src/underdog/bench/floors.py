@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from underdog.bench.setting import Setting
+from underdog.bench.setting import BenchSetting
 from underdog.bench.timing import seconds
 from underdog.learner import PRECISIONS
 
@@ -92,7 +92,7 @@ def flop(model: nn.Module, shape: tuple[int, int, int]) -> Flop:
     return Flop(counted(False, False), counted(False, True), counted(True, True))
 
 
-def peak(setting: Setting, precision: str) -> float:
+def peak(setting: BenchSetting, precision: str) -> float:
     """Operations a second of the fastest product of square matrices in a precision (2 n^3 for one)."""
     before = torch.get_float32_matmul_precision()
     if setting.device.type == "cuda" and torch.backends.cudnn.allow_tf32:
@@ -103,7 +103,7 @@ def peak(setting: Setting, precision: str) -> float:
         torch.set_float32_matmul_precision(before)
 
 
-def _rate(setting: Setting, n: int, dtype: torch.dtype) -> float:
+def _rate(setting: BenchSetting, n: int, dtype: torch.dtype) -> float:
     a, b = (torch.rand(n, n, device=setting.device).to(dtype) for _ in range(2))
     out = torch.empty_like(a)
     best = min(seconds(lambda: torch.mm(a, b, out=out), setting.clock) for _ in range(REPEATS))

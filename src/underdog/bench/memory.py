@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from underdog.bench.peers import Missing, balanced_by_imblearn, balanced_by_underdog, missing
-from underdog.bench.setting import CPU, EPS, RHO, SHAPES, TAU, Setting, imbalanced, installed, network
-from underdog.bench.timing import Comparison, measured
+from underdog.bench.setting import CPU, EPS, RHO, SHAPES, TAU, BenchSetting, imbalanced, installed, network
+from underdog.bench.timing import TimePairs, measured
 from underdog.bench.training import bare_loop, training_of
 from underdog.data.images import ImageSet
 from underdog.data.memory import field
@@ -36,7 +36,7 @@ PROCESSES = 2
 
 
 def _trained(images: ImageSet, device: torch.device) -> object:
-    training = training_of(images, Setting(device, 1, 1, CPU))
+    training = training_of(images, BenchSetting(device, 1, 1, CPU))
     training.advance()
     return training
 
@@ -97,7 +97,7 @@ def alone(case: str, rare: int, device: str = "cpu") -> int:
     return int(done.stdout)
 
 
-def memory(setting: Setting) -> Iterator[Comparison | Missing]:
+def memory(setting: BenchSetting) -> Iterator[TimePairs | Missing]:
     """Peaks on the way to a balanced epoch and of training, against imbalanced-learn, a bare loop and the bytes themselves."""
     rare, device = setting.sizes.balanced, str(setting.device)
     if sys.platform != "linux":
@@ -113,7 +113,7 @@ def memory(setting: Setting) -> Iterator[Comparison | Missing]:
         peaks = [n / MB for n in pool.map(peak, [case for case in cases for _ in range(PROCESSES)])]
     found = {case: peaks[n * PROCESSES : (n + 1) * PROCESSES] for n, case in enumerate(cases)}
 
-    def compared(name: str, case: str, other: list[float], target: float | None = None) -> Comparison:
+    def compared(name: str, case: str, other: list[float], target: float | None = None) -> TimePairs:
         return measured(name, list(zip(found[case], other, strict=True)), target, "MB")
 
     majority, minority, image = 2 * RHO * rare, 8 * rare, math.prod(SHAPE) / MB

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from underdog.attack.pgd import PGD
-from underdog.bench.setting import BATCH, EPS, SHAPES, Setting, imbalanced, installed, network, random_images
-from underdog.bench.timing import Comparison, Work
+from underdog.bench.setting import BATCH, EPS, SHAPES, BenchSetting, imbalanced, installed, network, random_images
+from underdog.bench.timing import TimePairs, Work
 from underdog.data.images import ImageSet, to_unit
 from underdog.epoch import Epoch
 from underdog.learner import Learner
@@ -63,7 +63,7 @@ def missing(module: str) -> str | None:
     return None
 
 
-def attacked(setting: Setting, attack: str, library: str) -> Iterator[Comparison | Missing]:
+def attacked(setting: BenchSetting, attack: str, library: str) -> Iterator[TimePairs | Missing]:
     """The same images altered by another library, whose own loss and checks it keeps."""
     name = f"{attack} of {ALTERED} images against {library}"
     if why := missing(library):
@@ -152,7 +152,7 @@ def balanced_by_imblearn(method: str, images: ImageSet) -> object:
     return x, y
 
 
-def balancing(setting: Setting, method: str) -> Iterator[Comparison | Missing]:
+def balancing(setting: BenchSetting, method: str) -> Iterator[TimePairs | Missing]:
     """The time to get a balanced epoch of CIFAR-10's shape, all of its batches, on the CPU."""
     name = f"a balanced epoch by {method}, against imbalanced-learn"
     if why := missing("imblearn"):

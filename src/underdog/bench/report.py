@@ -10,14 +10,14 @@ from typing import Any
 from underdog.bench.floors import Share
 from underdog.bench.memory import memory
 from underdog.bench.peers import PEERS, Missing, attacked, balancing
-from underdog.bench.setting import SHAPES, Setting, environment, installed
-from underdog.bench.timing import Comparison
+from underdog.bench.setting import SHAPES, BenchSetting, environment, installed
+from underdog.bench.timing import TimePairs
 from underdog.bench.training import against_bare, against_loader, aos_against_ros, refresh
 from underdog.names import PRECISIONS
 
 __all__ = ["Report", "comparison_table", "environment_line", "measurements"]
 
-Figure = Comparison | Share | Missing
+Figure = TimePairs | Share | Missing
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Report:
     """
 
     environment: Mapping[str, str | int | float]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[TimePairs, ...]
     shares: tuple[Share, ...]
     missing: tuple[Missing, ...]
 
     @classmethod
-    def of(cls, setting: Setting, figures: Sequence[Figure]) -> Report:
+    def of(cls, setting: BenchSetting, figures: Sequence[Figure]) -> Report:
         """The figures of a setting, sorted by kind."""
         peers = {distribution: installed(distribution) for distribution, _ in PEERS.values()}
         return cls(
             environment(str(setting.device)) | peers,
-            tuple(f for f in figures if isinstance(f, Comparison)),
+            tuple(f for f in figures if isinstance(f, TimePairs)),
             tuple(f for f in figures if isinstance(f, Share)),
             tuple(f for f in figures if isinstance(f, Missing)),
         )
@@ -56,7 +56,7 @@ class Report:
         return "\n\n".join(parts)
 
 
-def measurements(setting: Setting) -> list[tuple[str, Callable[[], Iterator[Figure]]]]:
+def measurements(setting: BenchSetting) -> list[tuple[str, Callable[[], Iterator[Figure]]]]:
     """What there is to measure, by name, in the order of the table."""
     trainings: list[tuple[str, Callable[[], Iterator[Figure]]]] = [
         (f"training, {data}'s shape, {precision}", partial(against_bare, setting, data, precision))
@@ -87,7 +87,7 @@ def environment_line(environment: Mapping[str, str | int | float]) -> str:
     return ", ".join(f"{k} {v}" for k, v in environment.items())
 
 
-def comparison_table(rows: Sequence[Comparison]) -> str:
+def comparison_table(rows: Sequence[TimePairs]) -> str:
     """Comparisons in Markdown, both sides with four digits."""
     lines = [
         "| | underdog | other | unit | ratio | 95% interval | target | pairs |",

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from underdog import __version__
-from underdog.bench.timing import Clock, Comparison, Work, clock_of, compare
+from underdog.bench.timing import Clock, TimePairs, Work, clock_of, compare
 from underdog.data.images import ImageSet
 from underdog.model.normalize import normalized
 from underdog.model.paper import PaperNet
@@ -30,8 +30,8 @@ __all__ = [
     "RHO",
     "SHAPES",
     "TAU",
-    "Setting",
-    "Sizes",
+    "BenchSetting",
+    "BenchSizes",
     "environment",
     "imbalanced",
     "installed",
@@ -46,7 +46,7 @@ BATCH, RHO, EPS, TAU, LR = 128, 50, 8 / 255, 0.4, 1e-4
 
 
 @dataclass(frozen=True)
-class Sizes:
+class BenchSizes:
     """How much work one side of a pair is.
 
     Args:
@@ -63,17 +63,17 @@ class Sizes:
     matrices: tuple[int, ...]
 
 
-CPU = Sizes(batches=4, rare=8, balanced=100, matrices=(1024, 2048))
-GPU = Sizes(batches=390, rare=100, balanced=100, matrices=(4096, 8192, 16384))
+CPU = BenchSizes(batches=4, rare=8, balanced=100, matrices=(1024, 2048))
+GPU = BenchSizes(batches=390, rare=100, balanced=100, matrices=(4096, 8192, 16384))
 
 
-def sizes_for(device: torch.device) -> Sizes:
+def sizes_for(device: torch.device) -> BenchSizes:
     """Work that takes a device long enough to be measured, and no longer than people wait."""
     return GPU if device.type == "cuda" else CPU
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchSetting:
     """Where, how often and how much: what all measurements of a run have in common.
 
     Args:
@@ -86,7 +86,7 @@ class Setting:
     device: torch.device
     threads: int
     pairs: int
-    sizes: Sizes
+    sizes: BenchSizes
 
     @property
     def clock(self) -> Clock:
@@ -101,7 +101,7 @@ class Setting:
         per: float = 1.0,
         unit: str = "s",
         times: int = 1,
-    ) -> Comparison:
+    ) -> TimePairs:
         """``timing.compare`` by this setting's clock, with ``times`` as many pairs where one takes little."""
         return compare(name, underdog, other, target, per, unit, times * self.pairs, self.clock)
 

@@ -11,14 +11,14 @@ from statistics import median
 
 import torch
 
-__all__ = ["Clock", "Comparison", "Work", "clock_of", "compare", "interval", "measured"]
+__all__ = ["Clock", "TimePairs", "Work", "clock_of", "compare", "interval", "measured"]
 
 Work = Callable[[], object]
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TimePairs:
     """What underdog took beside another way: medians in ``unit``, and the median of the pairs' ratios.
 
     Attributes:
@@ -78,11 +78,11 @@ def seconds(work: Work, clock: Clock = time.process_time) -> float:
     return clock() - begin
 
 
-def measured(name: str, sides: Sequence[tuple[float, float]], target: float | None, unit: str) -> Comparison:
+def measured(name: str, sides: Sequence[tuple[float, float]], target: float | None, unit: str) -> TimePairs:
     """The comparison of pairs (underdog, other)."""
     ratios = [a / b for a, b in sides]
     ours, others = (median(side) for side in zip(*sides, strict=True))
-    return Comparison(name, unit, ours, others, median(ratios), *interval(ratios), target, len(sides))
+    return TimePairs(name, unit, ours, others, median(ratios), *interval(ratios), target, len(sides))
 
 
 def compare(
@@ -94,7 +94,7 @@ def compare(
     unit: str = "s",
     pairs: int = 21,
     clock: Clock = time.process_time,
-) -> Comparison:
+) -> TimePairs:
     """Run both once to warm up, then ``pairs`` times in the orders AB, BA, AB, ...
 
     Args:

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from underdog.attack.fgsm import FGSM
 from underdog.bench.floors import Share, flop, peak
-from underdog.bench.setting import BATCH, EPS, LR, SHAPES, TAU, Setting, imbalanced, network, random_images
-from underdog.bench.timing import Comparison, Work
+from underdog.bench.setting import BATCH, EPS, LR, SHAPES, TAU, BenchSetting, imbalanced, network, random_images
+from underdog.bench.timing import TimePairs, Work
 from underdog.data.images import ImageSet, to_unit
 from underdog.data.split import Split
 from underdog.epoch import Epoch
@@ -31,7 +31,7 @@ __all__ = ["against_bare", "against_loader", "aos_against_ros", "bare_loop", "re
 
 
 def training_of(
-    images: ImageSet, setting: Setting, resampler: Resampler | None = None, precision: str = "float32"
+    images: ImageSet, setting: BenchSetting, resampler: Resampler | None = None, precision: str = "float32"
 ) -> Training:
     """A training of Table 1's network that never ends, with ten validation images."""
     split = Split(images, random_images([1] * 10, images.shape))
@@ -73,7 +73,7 @@ def bare_loop(
     return epoch
 
 
-def against_bare(setting: Setting, data: str, precision: str) -> Iterator[Comparison | Share]:
+def against_bare(setting: BenchSetting, data: str, precision: str) -> Iterator[TimePairs | Share]:
     """``Training.advance``, all of it (shuffling, loss, best weights, ten validation images), against ``bare_loop``.
 
     Beside it the share of the arithmetic's bound, by a product of matrices measured just before.
@@ -95,7 +95,7 @@ def against_bare(setting: Setting, data: str, precision: str) -> Iterator[Compar
     yield Share.of(name, flop(model, images.shape).training, highest, 1e6 / found.underdog)
 
 
-def against_loader(setting: Setting) -> Iterator[Comparison]:
+def against_loader(setting: BenchSetting) -> Iterator[TimePairs]:
     """ROS against what PyTorch itself has for rare classes: a ``WeightedRandomSampler`` and a ``DataLoader``.
 
     The other side is the usual loop: images in memory as float32, Adam as it is by default; as many examples an epoch.
@@ -127,7 +127,7 @@ def against_loader(setting: Setting) -> Iterator[Comparison]:
     )
 
 
-def aos_against_ros(setting: Setting) -> Iterator[Comparison]:
+def aos_against_ros(setting: BenchSetting) -> Iterator[TimePairs]:
     """Two epochs of AOS, one refresh and two trainings, against two epochs of ROS."""
     images = imbalanced(setting.sizes.rare, SHAPES["MNIST"])
     ours, ros = training_of(images, setting, aos(EPS, TAU)), training_of(images, setting, RandomOverSampler())
@@ -145,7 +145,7 @@ def aos_against_ros(setting: Setting) -> Iterator[Comparison]:
     )
 
 
-def refresh(setting: Setting) -> Iterator[Comparison]:
+def refresh(setting: BenchSetting) -> Iterator[TimePairs]:
     """A refresh of AOS at full size against ``autograd.grad`` of the distinct images alone, in chunks of as many."""
     images, rng = imbalanced(setting.sizes.balanced, SHAPES["CIFAR-10"]), RandomStreams(0)
     learner = Learner(network(images), len(images.classes), device=setting.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from underdog.bench.report import Report, measurements
-from underdog.bench.setting import Setting, environment, sizes_for
+from underdog.bench.setting import BenchSetting, environment, sizes_for
 from underdog.cli.common import Options, device, say, writable
 from underdog.cli.progress import bar
 from underdog.run.files import write_json
@@ -23,7 +23,7 @@ def run(options: Options) -> None:
     on = torch.device(device(options.device))
     torch.set_num_threads(options.threads)
     environment(str(on))  # whose load is that before all of this
-    setting = Setting(on, options.threads, options.pairs, sizes_for(on))
+    setting = BenchSetting(on, options.threads, options.pairs, sizes_for(on))
     figures, work = [], measurements(setting)
     with bar("measuring", len(work), "") as shown:
         for name, measure in work:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from underdog.cli.common import Options
 from underdog.data.cache import default_cache
-from underdog.data.entries import Entry, entries, remove
+from underdog.data.entries import CacheEntry, entries, remove
 from underdog.reporting.terminal import aligned
 
 __all__ = ["run"]
@@ -28,7 +28,7 @@ def run(options: Options) -> None:
     print(f"{total} {'in' if options.clear is None else 'removed from'} {folder}")
 
 
-def _table(found: Sequence[Entry]) -> str:
+def _table(found: Sequence[CacheEntry]) -> str:
     """The entries, one a line."""
     rows = [("entry", "source", "images", "shape", "size", "last used")]
     for e in found:

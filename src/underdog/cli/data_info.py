@@ -7,8 +7,8 @@ import sys
 
 from underdog.cli.common import Options, reading_of, say, writable
 from underdog.cli.progress import bar
-from underdog.data.inspect import inspect_images
 from underdog.data.prepare import Division
+from underdog.inspect.images import inspect_images
 from underdog.reporting.data_page import write_data_page
 from underdog.reporting.data_text import data_text
 from underdog.run.spec import RunSpec

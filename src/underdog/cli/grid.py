@@ -27,7 +27,7 @@ from underdog.run.grid_file import read_grid
 from underdog.run.queue import steps
 from underdog.run.ray_cluster import import_ray, probe
 from underdog.run.ray_engine import RayEngine
-from underdog.run.search import Entry
+from underdog.run.search import PlannedRun
 from underdog.validate import check_positive
 
 __all__ = ["run"]
@@ -73,7 +73,7 @@ def _wanted(options: Options) -> tuple[Grid, list[DataBlock]]:
     return found, [data for data in found.datasets if data.name in names]
 
 
-def _entries(grid: Grid, fingerprints: Mapping[str, str], options: Options) -> list[Entry]:
+def _entries(grid: Grid, fingerprints: Mapping[str, str], options: Options) -> list[PlannedRun]:
     return only(entries(grid, fingerprints), options.only)
 
 

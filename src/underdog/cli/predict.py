@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 
 from underdog.cli.common import Options, device, say, writable
-from underdog.cli.predictions import Tally, csv_file, json_lines, table_lines
+from underdog.cli.predictions import PredictionTally, csv_file, json_lines, table_lines
 from underdog.cli.progress import bar
 from underdog.errors import InputError
 from underdog.reporting.terminal import printable
@@ -21,7 +21,7 @@ def run(options: Options) -> None:
         raise InputError("csv and json exclude each other: the one is a file, the other goes to standard output")
     if options.csv:
         writable(options.csv)
-    classifier, told = load(options.run, device(options.device)), Tally()
+    classifier, told = load(options.run, device(options.device)), PredictionTally()
     predictions = classifier.stream(options.files, options.batch, told.ignore)
     with ExitStack() as files:
         shown = files.enter_context(bar("predicting", None, " images"))

@@ -16,7 +16,7 @@ from underdog.reporting.terminal import aligned, printable, width
 from underdog.run.classifier import Prediction
 from underdog.run.files import atomic
 
-__all__ = ["Sink", "Tally", "csv_file", "json_lines", "table_lines"]
+__all__ = ["PredictionTally", "Sink", "csv_file", "json_lines", "table_lines"]
 
 #: Predictions as they come, in batches -> None.
 Sink = Callable[[Sequence[Prediction]], None]
@@ -84,7 +84,7 @@ def cell(text: str) -> str:
     return APOSTROPHE + text if text.startswith((*FORMULA, APOSTROPHE)) else text
 
 
-class Tally:
+class PredictionTally:
     """What predictions come to."""
 
     def __init__(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import PIL
+from platformdirs import user_cache_path
 
 from underdog.data.archive import Member, open_members
 from underdog.data.decode import Decoded, check_corrupt, decode
@@ -44,14 +44,8 @@ def default_cache() -> Path:
     Raises:
         InputError: there is no home folder.
     """
-    if named := os.environ.get("UNDERDOG_CACHE"):
-        return Path(named).expanduser()
-    if sys.platform == "win32":
-        caches = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
-    else:
-        caches = "~/Library/Caches" if sys.platform == "darwin" else os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     try:
-        return Path(caches).expanduser() / "underdog"
+        return Path(os.environ.get("UNDERDOG_CACHE") or user_cache_path("underdog", appauthor=False)).expanduser()
     except RuntimeError as error:
         raise InputError(f"no folder for a cache: {error}") from error
 

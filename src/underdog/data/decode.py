@@ -6,10 +6,11 @@ import io
 import os
 import warnings
 from collections import Counter, deque
-from collections.abc import Container, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +31,13 @@ __all__ = [
     "decode_to",
     "decoding",
     "in_order",
+    "in_pool",
     "prepared",
     "resized",
     "workers",
 ]
+
+T = TypeVar("T")
 
 #: Images of different sizes, or larger than this, need a size to be brought to.
 LARGEST = 256
@@ -93,8 +97,8 @@ def decode_to(rows: Rows, members: Sequence[Member], reading: Reading, progress:
     place = {n: place for place, n in enumerate(in_order(members, ()))}
     corrupt: dict[str, str] = {}
     shapes = Counter[tuple[int, ...]]()
-    with decoding(), closing(_in_parallel(members, reading)) as results:
-        for n, result in enumerate(results):
+    with decoding(), ThreadPoolExecutor(workers()) as pool:
+        for n, result in enumerate(in_pool(pool, decode_image, ((m.read(), reading) for m in members))):
             if isinstance(result, str):
                 corrupt[str(members[n].path)] = result
                 check_corrupt(corrupt, reading)
@@ -111,17 +115,19 @@ def decode_to(rows: Rows, members: Sequence[Member], reading: Reading, progress:
     return corrupt
 
 
-def _in_parallel(members: Iterable[Member], reading: Reading) -> Generator[npt.NDArray[np.uint8] | str, None, None]:
-    """Each file's ``decode_image``, in their order."""
-    waiting: deque[Future[npt.NDArray[np.uint8] | str]] = deque()
-    with ThreadPoolExecutor(workers()) as pool:
-        for member in members:
-            if len(waiting) == WAITING:
-                yield waiting.popleft().result()
-            # Read here, in the archive's order; decode there, where Pillow lets go of the interpreter.
-            waiting.append(pool.submit(decode_image, member.read(), reading))
-        while waiting:
+def in_pool(pool: Executor, work: Callable[..., T], items: Iterable[tuple[Any, ...]]) -> Iterator[T]:
+    """``work(*item)`` of each item, in their order.
+
+    Items are made here, one after the other, as archives have to be read, and few ahead of the work on them, since encoded
+    images of a camera have 10 MB each. Pillow lets go of the interpreter while it decodes.
+    """
+    waiting: deque[Future[T]] = deque()
+    for item in items:
+        if len(waiting) == WAITING:
             yield waiting.popleft().result()
+        waiting.append(pool.submit(work, *item))
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def workers() -> int:

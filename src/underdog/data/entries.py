@@ -1,11 +1,10 @@
 """Decoded images on disk: one folder for the files of a source, read in one way, that is whole or not there.
 
-``images/KEY/pixels.npy`` has the pixels, ``images/KEY/index.json`` what they are of; KEY is a hash of what went in.
+``images/KEY`` has what ``store`` reads and writes; KEY is a hash of what went in.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -14,28 +13,21 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from filelock import FileLock
 
+from underdog.data import store
 from underdog.data.archive import Member
 from underdog.data.decode import Decoded, decode_to, in_order
-from underdog.data.pixels import PixelFile
 from underdog.data.reading import Progress, Reading
 from underdog.data.rows import FileRows, unwritable
 from underdog.errors import unknown
 
-__all__ = ["Entry", "alone", "entries", "fill", "load", "remove"]
+__all__ = ["CacheEntry", "alone", "entries", "fill", "load", "remove"]
 
-#: Bytes of pixels from which on they are mapped into memory instead of read.
-MAPPED = 2**30
 KEY = re.compile(r"[0-9a-f]{32}(\.damaged)?")
-#: What reading a damaged entry raises.
-DAMAGES = (OSError, ValueError, KeyError, TypeError, EOFError)
 
 
 @contextmanager
@@ -53,47 +45,17 @@ def alone(entry: Path) -> Iterator[None]:
 def load(entry: Path, members: Sequence[Member], memory: int | None = None) -> Decoded | None:
     """The images of an entry, None where it is not there or damaged; they stay in its file where they exceed the memory."""
     try:
-        about = json.loads((entry / "index.json").read_text("utf-8"))
+        pixels, about = store.load(entry, memory)
         corrupt = dict(about["corrupt"])
         kept = in_order(members, corrupt)
-        pixels = _pixels(entry / "pixels.npy", about, memory)
         shape = (len(kept), *about["shape"])
-    except DAMAGES:
+    except store.DAMAGES:
         return None
-    if pixels.shape != shape or not (isinstance(pixels, PixelFile) or pixels.dtype == np.uint8):
+    if pixels.shape != shape:
         return None
     with suppress(OSError):
-        os.utime(entry / "index.json")  # last used
+        os.utime(entry / store.INDEX)  # last used
     return Decoded(pixels, np.array(kept), corrupt)
-
-
-def _pixels(file: Path, about: dict[str, Any], memory: int | None) -> npt.NDArray[np.uint8] | PixelFile:
-    """The pixels in a file that is as it was written: its size and time say so, or else its content."""
-    with file.open("rb") as data:
-        if about["stamp"] != _stamp(file) and about["content"] != file_digest(data, "blake2b").hexdigest():
-            raise ValueError("the pixels are not those that were written")
-        size = file.stat().st_size
-        if memory is not None and size > memory:
-            return PixelFile.open(file)
-        if size > MAPPED:
-            return _mapped(file)
-        data.seek(0)
-        array: npt.NDArray[np.uint8] = np.lib.format.read_array(data, allow_pickle=False)
-        return array
-
-
-def _mapped(file: Path) -> npt.NDArray[np.uint8]:
-    try:
-        return np.lib.format.open_memmap(file, mode="c")  # copy on write: torch wants memory that can be written to
-    except OSError as error:
-        if error.errno == errno.ENOMEM:  # no damage
-            raise MemoryError(f"{file} does not fit into memory") from error
-        raise
-
-
-def _stamp(file: Path) -> list[int]:
-    stat = file.stat()
-    return [stat.st_size, stat.st_mtime_ns]
 
 
 def fill(entry: Path, members: Sequence[Member], reading: Reading, progress: Progress, source: Path) -> None:
@@ -107,13 +69,13 @@ def fill(entry: Path, members: Sequence[Member], reading: Reading, progress: Pro
         entry.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
     try:
-        file = temporary / "pixels.npy"
-        with closing(FileRows(file, len(members))) as rows:
+        with closing(FileRows(temporary / store.PIXELS, len(members))) as rows:
             corrupt = decode_to(rows, members, reading, progress)
             left_out = [place for place, n in enumerate(in_order(members, ())) if str(members[n].path) in corrupt]
             shape = rows.finish(np.delete(np.arange(len(members)), left_out).tolist())
         with unwritable():
-            _describe(file, shape, corrupt, str(source.resolve()))
+            about = {"source": str(source.resolve()), "images": shape[0], "shape": shape[1:], "corrupt": corrupt}
+            store.describe(temporary, about | {"content": store.content_of(temporary)})
             if entry.exists():
                 aside = entry.with_suffix(".damaged")
                 shutil.rmtree(aside, ignore_errors=True)
@@ -125,22 +87,8 @@ def fill(entry: Path, members: Sequence[Member], reading: Reading, progress: Pro
         raise
 
 
-def _describe(file: Path, shape: tuple[int, ...], corrupt: dict[str, str], source: str) -> None:
-    with file.open("rb") as data:
-        content = file_digest(data, "blake2b").hexdigest()
-    about = {
-        "source": source,
-        "images": shape[0],
-        "shape": shape[1:],
-        "corrupt": corrupt,
-        "stamp": _stamp(file),
-        "content": content,
-    }
-    (file.parent / "index.json").write_text(json.dumps(about), "utf-8")
-
-
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """The images of a source, read in one way.
 
     Attributes:
@@ -164,24 +112,24 @@ class Entry:
         return self.id.endswith(".damaged") or not self.source
 
 
-def entries(folder: Path) -> list[Entry]:
+def entries(folder: Path) -> list[CacheEntry]:
     """What a cache holds, the last used first."""
     images = folder / "images"
     found = [_entry(p) for p in images.iterdir() if KEY.fullmatch(p.name)] if images.is_dir() else []
     return sorted(found, key=lambda e: (-e.used, e.id))
 
 
-def _entry(path: Path) -> Entry:
-    size, index = sum(p.stat().st_size for p in path.iterdir()), path / "index.json"
+def _entry(path: Path) -> CacheEntry:
+    size, index = sum(p.stat().st_size for p in path.iterdir()), path / store.INDEX
     try:
         about = json.loads(index.read_text("utf-8"))
         used = index.stat().st_mtime
-        return Entry(path.name, str(about["source"]), int(about["images"]), tuple(about["shape"]), size, used)
-    except DAMAGES:
-        return Entry(path.name, "", 0, (), size, path.stat().st_mtime)
+        return CacheEntry(path.name, str(about["source"]), int(about["images"]), tuple(about["shape"]), size, used)
+    except store.DAMAGES:
+        return CacheEntry(path.name, "", 0, (), size, path.stat().st_mtime)
 
 
-def remove(folder: Path, beginning: str = "") -> list[Entry]:
+def remove(folder: Path, beginning: str = "") -> list[CacheEntry]:
     """Remove the entries whose id begins so, or all with whatever else the cache has made, and nobody else's files.
 
     Returns:

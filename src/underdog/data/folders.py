@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from underdog.data.archive import Member
 from underdog.data.layout import Placed, check_classes, place
 from underdog.data.reading import Reading
-from underdog.data.tables import Column, check_labels
+from underdog.data.tables import CsvColumn, check_labels
 from underdog.errors import InputError
 
 __all__ = ["IMAGE_SUFFIXES", "Labelled", "Listing", "finish", "list_images"]
@@ -74,7 +74,7 @@ def list_images(name: str, members: list[Member], reading: Reading) -> Listing:
     if reading.labels is None:
         files = [_in_class_folder(name, p) for p in placed]
     else:
-        table = Column.parse(reading.labels, "labels").read(members)
+        table = CsvColumn.parse(reading.labels, "labels").read(members)
         check_labels(table)
         labels = table.values([p.member.path for p in placed])
         files = [Labelled(p.member, p.part, label) for p, label in zip(placed, labels, strict=True)]
@@ -88,7 +88,7 @@ def finish(listing: Listing, members: list[Member], reading: Reading) -> Listing
         InputError: a table of groups that does not fit, a single class, one class by two names.
     """
     if reading.groups is not None:
-        groups = Column.parse(reading.groups, "groups").read(members).values([m.path for m in listing.members])
+        groups = CsvColumn.parse(reading.groups, "groups").read(members).values([m.path for m in listing.members])
         listing = replace(listing, files=tuple(replace(f, group=g) for f, g in zip(listing.files, groups, strict=True)))
     if len(listing.classes) < 2:
         raise InputError(f"source {listing.name!r} has images of one class only ({listing.classes[0]!r})")

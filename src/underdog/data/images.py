@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from underdog.data.pixels import Pixels, at_a_time, in_parts, taken
+from underdog.data.pixels import Pixels, at_a_time, in_parts, index_select
 from underdog.errors import InputError
 
-__all__ = ["ImageSet", "sent", "to_unit"]
+__all__ = ["ImageSet", "to_device", "to_unit"]
 
 #: Images whose pixels are hashed at a time, and their bytes, at most.
 CHUNK, BYTES = 1024, 2**22
@@ -35,10 +35,10 @@ def to_unit(images: Tensor) -> Tensor:
     return images.to(torch.float32, copy=True).div_(torch.full((), 255.0, device=images.device))
 
 
-def sent(values: Tensor | npt.NDArray[Any], device: torch.device) -> Tensor:
-    """Numbers on a device, for which nothing waits: a GPU fetches them from memory that cannot be paged out.
+def to_device(values: Tensor | npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Put numbers on a device without waiting: a GPU copies them from pinned memory.
 
-    >>> sent(np.arange(3), torch.device("cpu"))
+    >>> to_device(np.arange(3), torch.device("cpu"))
     tensor([0, 1, 2])
     """
     own = torch.as_tensor(values)
@@ -116,7 +116,7 @@ class ImageSet:
         at = np.asarray(indices, dtype=np.int64)
         return replace(
             self,
-            images=taken(self.images, at),
+            images=index_select(self.images, at),
             labels=self.labels[torch.from_numpy(at)],
             groups=None if self.groups is None else self.groups[at],
             items=None if self.items is None else self.items[at],

@@ -63,7 +63,7 @@ def minority_share(labels: npt.ArrayLike, minority: Iterable[int] | None = None)
 
     Args:
         labels: (N,) class numbers.
-        minority: the classes that count as minority; without, those with at most half the largest's images.
+        minority: the classes that count as minority; by default those with at most half the largest's images.
 
     *Source*: section 2 of the paper (after Buda et al. 2018).
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from underdog.errors import InputError, unknown
 
-__all__ = ["KNOWN", "Download", "KnownSet", "Place", "find_dataset", "known_set"]
+__all__ = ["KNOWN", "Download", "KnownSet", "UsualPlace", "find_dataset", "known_set"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Download:
 
 
 @dataclass(frozen=True)
-class Place:
+class UsualPlace:
     """A name under which a data set may lie in a folder.
 
     Attributes:
@@ -68,7 +70,7 @@ class KnownSet:
 
     title: str
     licence: str
-    places: tuple[Place, ...]
+    places: tuple[UsualPlace, ...]
     downloads: tuple[Download, ...] = ()
     by_hand: tuple[str, ...] = ()
     options: str = ""
@@ -79,120 +81,21 @@ class KnownSet:
         return sum(d.size for d in self.downloads)
 
 
-_MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-_IDX = "train-images-idx3-ubyte"
+def _known(about: dict[str, Any]) -> KnownSet:
+    """An entry of the table."""
+    return KnownSet(
+        about["title"],
+        about["licence"],
+        tuple(UsualPlace(**place) for place in about["places"]),
+        tuple(Download(**download) for download in about.get("downloads", ())),
+        tuple(about.get("by_hand", ())),
+        about.get("options", ""),
+    )
 
-#: Checksums are those that others have published, and sizes too; MIT Indoor 67's SHA-1 is the one of the library vipy.
+
+#: The data sets by name, as ``known.toml`` has them.
 KNOWN: Mapping[str, KnownSet] = {
-    "cifar10": KnownSet(
-        title="CIFAR-10",
-        licence="none stated",
-        places=(
-            Place("cifar-10-binary.tar.gz"),
-            Place("cifar-10-batches-bin"),
-            Place("cifar10_jpeg.tar.xz"),
-        ),
-        downloads=(
-            Download(
-                "cifar-10-binary.tar.gz",
-                "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-                170_052_171,
-                "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-            ),
-        ),
-    ),
-    "intel": KnownSet(
-        title="Intel Image Classification",
-        licence="none stated",
-        places=(
-            Place("intel-image-classification.zip"),
-            Place("archive.zip", holds="seg_train"),
-            Place("intel-image-classification"),
-            Place("archive", holds="seg_train"),
-            Place("intel_scenes_150.tar.xz"),
-            Place(".", holds="seg_train"),
-        ),
-        by_hand=(
-            "Kaggle asks for an account. Either sign in there and download",
-            "  https://www.kaggle.com/datasets/puneet6060/intel-image-classification",
-            "and put the zip file, as it is, at",
-            "  {folder}/intel-image-classification.zip",
-            "or, with Kaggle's own command and an API token,",
-            "  kaggle datasets download -d puneet6060/intel-image-classification -p {folder}",
-            "Then check what is there:",
-            "  underdog data info {folder}/intel-image-classification.zip --size 150",
-        ),
-        options="--size 150",
-    ),
-    "mit67": KnownSet(
-        title="MIT Indoor Scene Recognition (67 classes)",
-        licence="research only",
-        places=(
-            Place("indoorCVPR_09.tar"),
-            Place("indoorCVPR_09"),
-            Place("Images"),
-        ),
-        downloads=(
-            Download(
-                "indoorCVPR_09.tar",
-                "http://groups.csail.mit.edu/vision/LabelMe/NewImages/indoorCVPR_09.tar",
-                2_592_010_240,
-                "sha1:0b252516e746ba428b96af408d2e8162d9b08ac5",
-            ),
-        ),
-        options="--size 240 --skip-corrupt",
-    ),
-    "mnist": KnownSet(
-        title="MNIST",
-        licence="CC BY-SA 3.0",
-        places=(
-            Place("mnist", holds=f"{_IDX}.gz"),
-            Place("mnist.tar"),
-            Place("MNIST/raw"),
-            Place("MNIST"),
-            Place(".", holds=f"{_IDX}.gz"),
-            Place(".", holds=_IDX),
-            Place(".", holds=_IDX.replace("-idx", ".idx")),
-        ),
-        downloads=(
-            Download(
-                f"mnist/{_IDX}.gz",
-                f"{_MNIST}{_IDX}.gz",
-                9_912_422,
-                "sha256:440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-            ),
-            Download(
-                "mnist/train-labels-idx1-ubyte.gz",
-                f"{_MNIST}train-labels-idx1-ubyte.gz",
-                28_881,
-                "sha256:3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-            ),
-            Download(
-                "mnist/t10k-images-idx3-ubyte.gz",
-                f"{_MNIST}t10k-images-idx3-ubyte.gz",
-                1_648_877,
-                "sha256:8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            ),
-            Download(
-                "mnist/t10k-labels-idx1-ubyte.gz",
-                f"{_MNIST}t10k-labels-idx1-ubyte.gz",
-                4_542,
-                "sha256:f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            ),
-        ),
-    ),
-    "scene15": KnownSet(
-        title="Scene-15",
-        licence="none stated",
-        places=(Place("scene15_128.tar.xz"),),
-        by_hand=(
-            "underdog knows no address of it. Put its images, in a folder for each class, at",
-            "  {folder}/scene15",
-            "Then check what is there:",
-            "  underdog data info {folder}/scene15 --size 128",
-        ),
-        options="--size 128",
-    ),
+    name: _known(about) for name, about in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items()
 }
 
 
@@ -257,7 +160,7 @@ def _check_whole(name: str, own: KnownSet, root: Path, found: Path) -> None:
 
 def _filled(folder: Path) -> bool:
     """Whether a folder has more than what a download that broke off left in it."""
-    return folder.is_dir() and any(not p.name.startswith(".") and ".part" not in p.suffixes for p in folder.iterdir())
+    return folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
 
 
 def _holds(path: Path, name: str) -> bool:

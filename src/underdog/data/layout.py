@@ -109,7 +109,7 @@ def _divide(images: Iterable[Placed]) -> tuple[list[Placed], list[Placed]]:
 
 
 def _problem(parts: list[Placed], others: list[Placed], decided: bool) -> str:
-    """Why it cannot be told whether the folders are parts or classes, if so.
+    """Why it is not clear whether the folders are parts or classes, if it is not.
 
     With ``decided`` folders called like parts are parts, whatever is in them.
     """

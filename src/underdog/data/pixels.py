@@ -20,7 +20,7 @@ from torch import Tensor
 
 from underdog.errors import InputError
 
-__all__ = ["CPU", "PixelFile", "Pixels", "ahead", "at_a_time", "gather", "in_parts", "taken"]
+__all__ = ["CPU", "PixelFile", "Pixels", "at_a_time", "gather", "in_parts", "index_select", "prefetch"]
 
 T = TypeVar("T")
 Indices = npt.NDArray[np.int64]
@@ -56,7 +56,7 @@ class OpenFile:
             if not n:
                 raise InputError(
                     f"decoded images in {str(self.path)!r} cannot be read: {why}; the same command makes what is damaged "
-                    "anew, and goes on from the last finished epoch"
+                    "anew, and resumes from the last finished epoch"
                 )
             done += n
 
@@ -97,7 +97,7 @@ class PixelFile:
         """
         with path.open("rb") as file:
             if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError(f"{path} is of another version")
+                raise ValueError(f"{path} has another version")
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
             offset = file.tell()
         if fortran or dtype != np.uint8 or path.stat().st_size != offset + math.prod(shape):
@@ -147,8 +147,8 @@ def gather(pixels: Pixels, rows: Tensor) -> Tensor:
     return pixels[rows] if isinstance(pixels, PixelFile) else pixels.index_select(0, rows)
 
 
-def taken(pixels: Pixels, which: Indices) -> Pixels:
-    """Some of the images: a copy in memory, but of a file nothing is read."""
+def index_select(pixels: Pixels, which: Indices) -> Pixels:
+    """Some of the images, in this order: a copy of those in memory; from a file nothing is read."""
     if isinstance(pixels, PixelFile):
         return pixels.select(which)
     numbers = torch.from_numpy(np.arange(len(pixels))[which])  # -1 is the last one
@@ -167,17 +167,17 @@ def at_a_time(pixels: Pixels, images: int, values: int) -> int:
 def in_parts(pixels: Pixels, size: int, first: int = 0, step: int = 1) -> Iterator[Tensor]:
     """The images ``size`` at a time, of which parts every ``step``-th from the ``first`` on; a file is read ahead."""
     parts = (part[:] for part in pixels.split(size)[first::step])
-    return ahead(parts) if isinstance(pixels, PixelFile) else parts
+    return prefetch(parts) if isinstance(pixels, PixelFile) else parts
 
 
-def ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:
-    """The same items, the next ones made by a thread while one is in use; what that raises is raised here.
+def prefetch(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:
+    """Yield the same items, the next ones made by a thread while one is in use; its errors are raised here.
 
-    >>> list(ahead(n * n for n in range(4)))
+    >>> list(prefetch(n * n for n in range(4)))
     [0, 1, 4, 9]
     """
     source, end = iter(items), object()
-    pool = ThreadPoolExecutor(1, "read-ahead")
+    pool = ThreadPoolExecutor(1, "prefetch")
     try:
         waiting = deque(pool.submit(next, source, end) for _ in range(depth))
         while (item := waiting.popleft().result()) is not end:

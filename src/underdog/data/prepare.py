@@ -42,8 +42,8 @@ class Division:
     """How to hold out the parts that a source does not have.
 
     Args:
-        val_fraction: share of the training images to hold out for validation, before any imbalance; 0.1 without.
-        test_fraction: share of all images to hold out for the test; 0.2 without.
+        val_fraction: share of the training images to hold out for validation, before any imbalance; default 0.1.
+        test_fraction: share of all images to hold out for the test; default 0.2.
         folds, fold: instead of a test fraction: the test part is fold number ``fold`` (from 0) of ``folds``.
 
     Raises:
@@ -91,9 +91,9 @@ def prepare(
         source: what ``load_images`` returned. Its own validation and test parts are used where it has them.
         data_seed: of the validation part and the imbalance; the held-out test part is always the same.
         rho, mu: imbalance ratio and minority share; natural counts where rho is None.
-        minority: names of the classes that are rare; without, see ``make_imbalance`` and ``Epoch.of``.
-        division: how large the parts are that the source does not have; a tenth and a fifth without.
-        majority_size: training images to leave in each class that is not made rare; the smallest class's without.
+        minority: names of the classes that are rare; by default see ``make_imbalance`` and ``Epoch.of``.
+        division: how large the parts are that the source does not have; by default a tenth and a fifth.
+        majority_size: training images to leave in each class that is not made rare; by default as many as the smallest has.
 
     Raises:
         InputError: a class too small to be divided, rho or mu out of range, unknown class names, a test part to be

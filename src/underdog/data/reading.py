@@ -23,7 +23,7 @@ class Reading:
 
     Args:
         size: (height, width) to bring images to. Needed where sizes differ or exceed 256; digits are enlarged
-            to 16x16 without.
+            to 16x16 by default.
         resize: how to do so where the shape differs: "crop" fills the size and cuts the overhang off evenly, "pad"
             fits into it and adds black on both sides, "squash" changes the proportions.
         skip_corrupt: leave out files that cannot be decoded, and count them in the notes.

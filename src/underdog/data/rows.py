@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from underdog.data.memory import gigabytes
+from underdog.data.store import HEADER, write_header
 from underdog.errors import InputError
 
 __all__ = ["FileRows", "MemoryRows", "Rows", "UnwritableError", "unwritable"]
@@ -28,7 +29,7 @@ class UnwritableError(Exception):
 
 @contextmanager
 def unwritable() -> Iterator[None]:
-    """What the disk raises within, told from errors of what is read."""
+    """Errors of the disk that is written to, distinguished from those of what is read."""
     try:
         yield
     except OSError as error:
@@ -120,9 +121,7 @@ class FileRows:
             whole = (len(kept), *self.shape)
             file.truncate(HEADER + math.prod(whole))
             file.seek(0)
-            about = {"descr": "|u1", "fortran_order": False, "shape": whole}
-            np.lib.format.write_array_header_1_0(file, about)
-            assert file.tell() == HEADER
+            write_header(file, whole)
             os.fsync(file.fileno())
         return whole
 
@@ -158,10 +157,6 @@ class FileRows:
         self._file.seek(HEADER + place * len(data))
         while data:
             data = data[self._file.write(data) :]
-
-
-#: Bytes of a ``.npy`` file before its values, for any shape of four axes.
-HEADER = 128
 
 
 def planes(image: Image) -> npt.NDArray[np.uint8]:

@@ -21,9 +21,10 @@ from underdog.data.huggingface import is_dataset, list_dataset
 from underdog.data.images import ImageSet
 from underdog.data.memory import image_memory
 from underdog.data.reading import Progress, Reading, Size
-from underdog.errors import InputError, nearest
+from underdog.errors import InputError
+from underdog.paths import existing_source
 
-__all__ = ["Source", "existing", "find_files", "load_images"]
+__all__ = ["Source", "find_files", "load_images"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,11 @@ class Source:
     test: ImageSet | None = None
     notes: tuple[str, ...] = ()
     reading: Reading = field(default_factory=Reading)
+
+    @property
+    def parts(self) -> dict[str, ImageSet]:
+        """The parts that are there, by name: "train", "val", "test"."""
+        return {name: part for name in ("train", "val", "test") if (part := getattr(self, name)) is not None}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -67,9 +73,9 @@ def load_images(
             CIFAR's binary files; a folder that Hugging Face's ``datasets`` saved.
         reading: size, tables, and what to do about what is wrong.
         progress: called with the number of images as they are decoded.
-        cache: folder for decoded images, from where they come the next time; none without.
+        cache: folder for decoded images, from where they come the next time; default none.
         memory: bytes that decoded images may take, by default a third of what is available (also within ``ulimit -d`` and
-            control groups). What exceeds them stays in the cache, and is read while training; figures are the same.
+            control groups). What exceeds them stays in the cache, and is read while training; results are the same.
 
     Raises:
         InputError: no such source, nothing in it, a single class, a corrupt image, differing sizes, tables that
@@ -85,7 +91,7 @@ def load_images(
     if str(source) == "digits":
         _check_plain("digits", reading)
         return replace(_digits(reading.size or (16, 16)), reading=reading)
-    path = existing(source)
+    path = existing_source(source)
     memory = image_memory() if memory is None else memory
     kept = CachedSource(path, cache, memory) if cache else None
     with kept.members() if kept else open_members(path) as members:
@@ -97,19 +103,6 @@ def load_images(
             found = _labelled(files, decoding(files.members, reading, progress), reading)
     _check_classes(found.name, found.train)
     return replace(_check_leak(found, reading.allow_group_leak), reading=reading)
-
-
-def existing(source: str | Path) -> Path:
-    """The path of a source.
-
-    Raises:
-        InputError: it does not exist.
-    """
-    path = Path(source).expanduser()
-    if not path.exists():
-        near = nearest(str(source), ["digits", *(p.name for p in _siblings(path))])
-        raise InputError(f"source {str(source)!r}: no such folder or file{near}")
-    return path
 
 
 def find_files(path: Path, members: list[Member], reading: Reading) -> Listing | Arrays:
@@ -164,10 +157,6 @@ def _labelled(listing: Listing, decoded: Decoded, reading: Reading) -> Source:
     if train is None:
         raise InputError(f"source {listing.name!r} has no images in its training part")
     return Source(listing.name, train, collect("val"), collect("test"), notes)
-
-
-def _siblings(path: Path) -> list[Path]:
-    return list(path.parent.iterdir()) if path.parent.is_dir() else []
 
 
 def _digits(size: Size) -> Source:

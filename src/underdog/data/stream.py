@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
@@ -15,15 +14,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from underdog.data.archive import ARCHIVE_SUFFIXES, Member, open_members
-from underdog.data.decode import decode_image, decoding
+from underdog.data.decode import decode_image, decoding, in_pool
 from underdog.data.folders import IMAGE_SUFFIXES
 from underdog.data.reading import Progress, Reading
-from underdog.errors import InputError, nearest
+from underdog.data.walk import hidden
+from underdog.errors import InputError
+from underdog.paths import existing_path
 
 __all__ = ["decode_some", "find_images", "in_channels"]
-
-#: Encoded images in memory at a time, at most: a camera's have 10 MB each.
-WAITING = 64
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -44,11 +42,7 @@ def find_images(paths: Iterable[Path], ignored: Progress = lambda files: None) -
     """
     paths = list(paths)
     for path in paths:
-        if not path.exists():
-            near = nearest(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [])
-            raise InputError(f"{str(path)!r}: no such file or folder{near}")
-        if not (path.is_dir() or path.is_file()):
-            raise InputError(f"{str(path)!r} is neither a file nor a folder")
+        existing_path(path)
     return _found(paths, ignored)
 
 
@@ -68,8 +62,8 @@ def _below(folder: Path, ignored: Progress) -> Iterator[Member]:
     for root, folders, files in os.walk(folder, onerror=failures.append):
         while failures:
             yield _unreadable(failures.pop())
-        folders[:] = sorted(f for f in folders if not _hidden(f))
-        for name in sorted(f for f in files if not _hidden(f)):
+        folders[:] = sorted(f for f in folders if not hidden(f))
+        for name in sorted(f for f in files if not hidden(f)):
             path = Path(root, name)
             if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():  # a pipe would be waited for
                 yield Member(PurePosixPath(path), path.read_bytes)
@@ -77,10 +71,6 @@ def _below(folder: Path, ignored: Progress) -> Iterator[Member]:
                 ignored(1)
     for failure in failures:
         yield _unreadable(failure)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX"))
 
 
 def _inside(archive: Path, ignored: Progress) -> Iterator[Member]:
@@ -115,21 +105,16 @@ def decode_some(
 
     Files are read here, in their order and while their archive is open, and decoded in the pool.
     """
-    waiting: deque[tuple[PurePosixPath, Future[Pixels | str]]] = deque()
-    done: list[tuple[PurePosixPath, Pixels | str]] = []
+    paths = list[PurePosixPath]()
 
-    def finish() -> None:
-        path, future = waiting.popleft()
-        done.append((path, future.result()))
+    def read() -> Iterator[tuple[bytes | str, Reading, int]]:
+        for member in members:
+            paths.append(member.path)
+            yield _bytes(member), reading, channels
 
     with decoding():
-        for member in members:
-            if len(waiting) == WAITING:
-                finish()
-            waiting.append((member.path, pool.submit(_decoded, _bytes(member), reading, channels)))
-        while waiting:
-            finish()
-    return done
+        decoded = list(in_pool(pool, _decoded, read()))
+    return list(zip(paths, decoded, strict=True))
 
 
 def _bytes(member: Member) -> bytes | str:

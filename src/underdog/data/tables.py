@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 from underdog.data.archive import LARGEST, Member
 from underdog.errors import InputError, nearest
 
-__all__ = ["Column", "Table", "check_labels"]
+__all__ = ["CsvColumn", "CsvTable", "check_labels"]
 
 _ONE = "multi-label data are not supported: an image belongs to one class and one group"
 
 
 @dataclass(frozen=True)
-class Column:
+class CsvColumn:
     """One column of a CSV file, by the column that names the image.
 
     Args:
@@ -34,14 +34,14 @@ class Column:
     value: str
 
     @classmethod
-    def parse(cls, text: str, option: str = "column") -> Column:
+    def parse(cls, text: str, option: str = "column") -> CsvColumn:
         """A column from its description on the command line, where it is the value of ``option``.
 
         Raises:
             InputError: another form, or more than one column of values.
 
-        >>> Column.parse("meta.csv:image_id,lesion_id")
-        Column(file='meta.csv', image='image_id', value='lesion_id')
+        >>> CsvColumn.parse("meta.csv:image_id,lesion_id")
+        CsvColumn(file='meta.csv', image='image_id', value='lesion_id')
         """
         file, _, columns = text.rpartition(":")
         names = [c.strip() for c in columns.split(",")]
@@ -53,7 +53,7 @@ class Column:
             )
         return cls(file, *names)
 
-    def read(self, members: Sequence[Member]) -> Table:
+    def read(self, members: Sequence[Member]) -> CsvTable:
         """The table: what is on disk under its name, or the one file of a source that is called so.
 
         Raises:
@@ -61,7 +61,9 @@ class Column:
         """
         rows = list(_rows(self.file, self._text(members)))
         header = [name.strip() for name in rows[0]] if rows else []
-        table = Table(self, tuple(header), tuple(rows[1:]), self._at(header, self.image), self._at(header, self.value))
+        table = CsvTable(
+            self, tuple(header), tuple(rows[1:]), self._at(header, self.image), self._at(header, self.value)
+        )
         for n, row in table.numbered():
             if len(row) != len(header):
                 raise InputError(f"{self.file}, row {n}: {len(row)} columns, but the header names {len(header)}")
@@ -115,7 +117,7 @@ def _rows(file: str, text: str) -> Iterator[list[str]]:
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """A table of which two columns are wanted.
 
     Attributes:
@@ -124,7 +126,7 @@ class Table:
         image, value: where in a row the two columns are.
     """
 
-    column: Column
+    column: CsvColumn
     header: tuple[str, ...]
     rows: tuple[list[str], ...]
     image: int
@@ -193,7 +195,7 @@ def _these(begin: str, names: Sequence[str], end: str) -> str:
     return f"{begin} {len(names)} image{'s' * (len(names) != 1)} {end}: {some}"
 
 
-def check_labels(table: Table) -> None:
+def check_labels(table: CsvTable) -> None:
     """Refuse labels of which an image may have several.
 
     Raises:

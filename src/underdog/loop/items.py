@@ -19,7 +19,7 @@ from underdog.errors import InputError
 from underdog.loop.units import Units
 from underdog.rng import RandomStreams
 
-__all__ = ["Augment", "Items", "Pixels", "Shown", "ShownItems", "Signs", "seeded"]
+__all__ = ["Augment", "ChangedPixels", "ChangedSigns", "Items", "ShownIndex", "ShownItems", "seeded"]
 
 #: (C, H, W) as the data set gives it -> what the network is to see.
 Augment = Callable[[Tensor], Any]
@@ -32,21 +32,32 @@ SIGNS = unpack_signs(torch.arange(256, dtype=torch.uint8).view(-1, 1), 4).numpy(
 IMAGES = ("pixel_values", "image", "img", "images")
 
 
-class Signs(NamedTuple):
+class ChangedSigns(NamedTuple):
     """An altered row as two bits a value."""
 
     packed: npt.NDArray[np.uint8]
     eps: float
     clip: bool
 
+    def show(self, x: Tensor, units: Units) -> Tensor:
+        """The altered row of an image (C, H, W), both as the network sees them."""
+        signs = torch.from_numpy(SIGNS.take(self.packed).view(np.int8)[: x.numel()]).view(x.shape)
+        if units.plain:  # without the views that channels need, which cost a small image as much as its move
+            return units.move(x, signs, self.eps, self.clip)
+        return units.move(x[None], signs[None], self.eps, self.clip)[0]
 
-class Pixels(NamedTuple):
+
+class ChangedPixels(NamedTuple):
     """An altered row as float32 pixels in [0, 1]."""
 
     values: npt.NDArray[np.float32]
 
+    def show(self, x: Tensor, units: Units) -> Tensor:
+        """The altered row, as the network sees it, in the type of the image."""
+        return units.to_input(torch.from_numpy(self.values)[None])[0].to(x.dtype)
 
-class Shown(NamedTuple):
+
+class ShownIndex(NamedTuple):
     """The index a worker gets: which image, where in which epoch, and the altered row it is to show.
 
     The row itself travels with its number, so that workers of any kind and age, also persistent ones that were
@@ -56,7 +67,7 @@ class Shown(NamedTuple):
     position: int
     row: int
     epoch: int
-    change: Signs | Pixels | None
+    change: ChangedSigns | ChangedPixels | None
 
 
 @contextmanager
@@ -142,7 +153,7 @@ class Items:
 
 
 class ShownItems(Dataset[Any]):
-    """What a ``DataLoader`` reads: items as an epoch shows them, each addressed by a ``Shown``."""
+    """What a ``DataLoader`` reads: items as an epoch shows them, each addressed by a ``ShownIndex``."""
 
     def __init__(self, items: Items, augment: Augment | None, seed: int) -> None:
         self.items, self.augment, self.rng = items, augment, RandomStreams(seed)
@@ -150,23 +161,14 @@ class ShownItems(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.items.dataset)  # type: ignore[arg-type]
 
-    def __getitem__(self, shown: Shown) -> Any:
-        if not isinstance(shown, Shown):
+    def __getitem__(self, shown: ShownIndex) -> Any:
+        if not isinstance(shown, ShownIndex):
             raise InputError(f"this data set is read through its own sampler, not by the index {shown!r}")
         item = self.items.dataset[shown.row]
-        x: Any = self._altered(self.items.image(item), shown.change)
+        x: Any = self.items.image(item)
+        if shown.change is not None:
+            x = shown.change.show(x, self.items.units)
         if self.augment is not None:
             with seeded(self.rng.torch_seed("augment", shown.epoch, shown.position)):
                 x = self.augment(x)
         return self.items.with_image(item, x)
-
-    def _altered(self, x: Tensor, change: Signs | Pixels | None) -> Tensor:
-        units = self.items.units
-        if isinstance(change, Signs):
-            signs = torch.from_numpy(SIGNS.take(change.packed).view(np.int8)[: x.numel()]).view(x.shape)
-            if units.plain:  # without the views that channels need, which cost a small image as much as its move
-                return units.move(x, signs, change.eps, change.clip)
-            return units.move(x[None], signs[None], change.eps, change.clip)[0]
-        if isinstance(change, Pixels):
-            return units.to_input(torch.from_numpy(change.values)[None])[0].to(x.dtype)
-        return x

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
-from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, DistributedSampler
 
 from underdog.errors import InputError
-from underdog.loop.items import Shown
+from underdog.loop.items import ShownIndex
 
-if TYPE_CHECKING:
-    from underdog.loop.snapshot import Snapshot
-
-__all__ = ["EpochSampler", "SnapshotLoader"]
+__all__ = ["EpochSampler", "ShownEpochs", "SnapshotLoader"]
 
 
-class EpochSampler(DistributedSampler[Shown]):
+class ShownEpochs(Protocol):
+    """What a loader asks of a ``Snapshot``."""
+
+    @property
+    def shown_epoch(self) -> int | None: ...
+
+    def __len__(self) -> int: ...
+
+    def walk(self, whole: bool = False) -> Iterator[ShownIndex]: ...
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+    def watched(self, batches: Iterable[Any]) -> Iterator[Any]: ...
+
+
+class EpochSampler(DistributedSampler[ShownIndex]):
     """The order of an epoch; the refresh happens where its iteration begins, which is always in the main process.
 
     A ``DistributedSampler``, since it gives this rank's share, by which frameworks know not to divide it again.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: ShownEpochs) -> None:
         self.snapshot = snapshot  # nothing of the parent's: it divides a data set, and shuffles by itself
 
     def __len__(self) -> int:
         return len(self.snapshot)
 
-    def __iter__(self) -> Iterator[Shown]:
+    def __iter__(self) -> Iterator[ShownIndex]:
         return self.snapshot.walk()
 
     def set_epoch(self, epoch: int) -> None:
@@ -55,35 +65,14 @@ class SnapshotLoader(DataLoader[Any]):
         self.sampler.set_epoch(epoch)
 
     def _watched(self) -> Iterator[Any]:
-        """The batches, until the bound model is trained on an epoch that was trained on before."""
         if not isinstance(self.sampler, EpochSampler):
             raise InputError(
                 f"the loader's sampler was replaced by a {type(self.sampler).__name__}, which does not know what an epoch "
                 "shows (Lightning does so for overfit_batches): leave that setting away"
             )
-        snapshot = self.sampler.snapshot
-        inner, fresh, trained = super().__iter__(), snapshot.fresh, list[bool]()
-        announcements = snapshot.announcements
+        yield from self.sampler.snapshot.watched(super().__iter__())
 
-        def stepped(optimizer: Optimizer, args: object, kwargs: object) -> None:
-            if not trained and snapshot.trains(optimizer):
-                trained.append(True)
-                snapshot.fresh = False
-
-        hook = register_optimizer_step_post_hook(stepped)
-        try:
-            for batch in inner:
-                yield batch
-                if trained and not fresh and snapshot.announcements == announcements:
-                    raise InputError(
-                        "the model is trained on an epoch that set_epoch did not announce: call set_epoch(t) before every "
-                        "training epoch t = 0, 1, ...; iterations without it are for looking, show the same epoch again "
-                        "and never refresh it"
-                    )
-        finally:
-            hook.remove()
-
-    # Lightning asks loaders for their state, and takes those that have none for ones that cannot go on within an epoch.
+    # Lightning asks loaders for their state, and takes those that have none for ones that cannot resume within an epoch.
 
     def state_dict(self) -> dict[str, Any]:
         """Which epoch is shown; what it shows is the state of the ``Snapshot``."""

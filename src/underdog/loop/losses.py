@@ -40,7 +40,7 @@ def class_numbers(y: Tensor) -> Tensor:
 
 
 def _unreduced(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The same loss with reduction="none" where it can be told so; the script's object stays as it is."""
+    """The same loss with reduction="none" where it takes that; the script's object stays as it is."""
     if hasattr(loss, "log_odds"):
         return loss  # underdog's own are never reduced
     if isinstance(getattr(loss, "reduction", None), str):

@@ -96,7 +96,7 @@ def perturb_batch(
         objective: J(x, y) -> (B,) in the place of ``loss``, for a loss that lies inside the model.
         mean, std: per channel, where x is normalised as (pixels - mean) / std.
         low, high: what the darkest and the brightest pixel are before normalisation, such as 0 and 255.
-        generator: draws which images are altered, B numbers a batch; keep its state to resume. Without, each model has
+        generator: draws which images are altered, B numbers a batch; keep its state to resume. By default each model has
             one of its own, however it is wrapped, seeded with ``torch.initial_seed()`` plus the rank of this process.
         tally: counts the altered images, and those whose gradient was zero.
 

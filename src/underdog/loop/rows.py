@@ -16,7 +16,7 @@ from underdog.altered import Altered, AlteredPixels, AlteredSigns
 from underdog.data.images import ImageSet
 from underdog.epoch import Epoch
 from underdog.errors import InputError
-from underdog.loop.items import Items, Pixels, Signs
+from underdog.loop.items import ChangedPixels, ChangedSigns, Items
 from underdog.validate import check_classes
 
 __all__ = ["RowsOf", "as_written", "change_at", "differing"]
@@ -67,7 +67,7 @@ def differing(row: int) -> InputError:
     )
 
 
-def change_at(epoch: Epoch, row: int) -> Signs | Pixels | None:
+def change_at(epoch: Epoch, row: int) -> ChangedSigns | ChangedPixels | None:
     """What a row of an epoch is, if it is an altered one."""
     number = row - epoch.originals
     for altered in epoch.altered if number >= 0 else ():
@@ -77,13 +77,13 @@ def change_at(epoch: Epoch, row: int) -> Signs | Pixels | None:
     return None
 
 
-def change_of(altered: Altered, number: int) -> Signs | Pixels | None:
+def change_of(altered: Altered, number: int) -> ChangedSigns | ChangedPixels | None:
     """An altered row as it travels to a worker; None where it does not differ from its origin by definition."""
     if isinstance(altered, AlteredSigns):
         eps = float(altered.eps[number])
-        return Signs(altered.packed[number].numpy(), eps, altered.clip) if eps else None
+        return ChangedSigns(altered.packed[number].numpy(), eps, altered.clip) if eps else None
     assert isinstance(altered, AlteredPixels)
-    return Pixels(altered.pixels[number].float().numpy())
+    return ChangedPixels(altered.pixels[number].float().numpy())
 
 
 def as_written(numbers: Tensor, like: Tensor | None) -> Tensor:

@@ -43,7 +43,7 @@ def share(order: Indices, rank: int, world: int) -> Indices:
 
 
 def fingerprint(labels: Indices) -> str:
-    """By which labels (N,) are told from others, or from the same in another order."""
+    """A hash of labels (N,), different for others and for the same in another order."""
     return blake2b(labels.tobytes(), digest_size=16).hexdigest()
 
 
@@ -155,7 +155,7 @@ class BalancedSampler(Sampler[int]):
             self.epoch, self._seen, self._resume = epoch, 0, 0
 
     def state_dict(self, epoch: int | None = None, seen: int | None = None) -> dict[str, Any]:
-        """What ``load_state_dict`` needs to go on, also in the middle of an epoch.
+        """What ``load_state_dict`` needs to resume, also in the middle of an epoch.
 
         Args:
             epoch, seen: the epoch in training and how many of its examples this rank has trained on. Without,
@@ -176,7 +176,7 @@ class BalancedSampler(Sampler[int]):
         return {"images": sum(self.counts), "labels": self._labels, "seed": int(self.seed)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where ``state_dict`` was called; the next iteration shows what was left of that epoch.
+        """Resume where ``state_dict`` was called; the next iteration shows what was left of that epoch.
 
         Raises:
             InputError: no state of a sampler; one of other data or another seed, or, within an epoch, of another number

@@ -1,4 +1,4 @@
-"""The network of somebody's own training script, as a victim."""
+"""The network of a user's training script, as a victim."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.weak import WeakIdKeyDictionary
 
 from underdog.errors import InputError
-from underdog.learner import head_input, image_gradients, untouched
+from underdog.learner import evaluating, head_input, image_gradients
 from underdog.loop.losses import LossLike, class_numbers, is_cross_entropy, losses_of, per_image
 from underdog.loop.units import Units
 from underdog.ranks import ALONE, Ranks
@@ -178,7 +178,7 @@ class Script:
         own = (self.loss,) if isinstance(self.loss, nn.Module) else ()
         with (
             _explained(),
-            untouched(self.model, device, *own) as modules,
+            evaluating(self.model, device, *own) as modules,
             _bare(modules),
             _eagerly(),
             torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext(),
@@ -230,21 +230,17 @@ class Script:
                 raise
         return first.detach(), found
 
-    def slope(self, x: Tensor, losses: Callable[[Tensor], Tensor]) -> Tensor:
-        """d sum(losses(x)) / dx of what the network sees, (B, C, ...) in float32 or wider, without a trace.
+    def slope_of(self, x: Tensor, y: Tensor) -> Tensor:
+        """The gradient of the summed training losses by what the network sees, (B, C, ...) in float32 or wider, without a trace.
 
         Errors as ``perturb_batch``.
         """
 
-        def one(v: Tensor) -> tuple[Tensor, Tensor]:
-            values = losses(v)
+        def losses(v: Tensor) -> tuple[Tensor, Tensor]:
+            values = self._losses(v, y.clone() if y.is_inference() else y)
             return values, values[:, None]
 
-        return self._slopes(x, one)[1][:, 0]
-
-    def slope_of(self, x: Tensor, y: Tensor) -> Tensor:
-        """The gradient of the training loss of what the network sees."""
-        return self.slope(x, lambda v: self._losses(v, y.clone() if y.is_inference() else y))
+        return self._slopes(x, losses)[1][:, 0]
 
     def first_look(self, x: Tensor, y: Tensor) -> None:
         """At the first call for a network: all that can be wrong with it shows now, not within an epoch.

@@ -1,10 +1,10 @@
-"""Epochs of somebody's own data set as resamplers make them, through a DataLoader."""
+"""Epochs of a user's data set as resamplers make them, through a DataLoader."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import Dataset, IterableDataset
 
 from underdog.epoch import Epoch
 from underdog.errors import InputError
-from underdog.loop.items import Augment, Items, Shown, ShownItems, seeded
+from underdog.loop.items import Augment, Items, ShownIndex, ShownItems, seeded
 from underdog.loop.labels import find_labels, label_of
 from underdog.loop.loader import EpochSampler, SnapshotLoader
 from underdog.loop.losses import LossLike, class_numbers
@@ -129,9 +130,9 @@ class Snapshot:
         self.start = self.current = self._started(self._place(0))
         self._due: int | None = None  # the epoch announced last
         self._begun: int | None = None  # the epoch that ``current`` is
-        self._resume, self._looks, self.announcements = 0, 0, 0
+        self._resume, self._looks, self._announcements = 0, 0, 0
         self._anew = False  # whether epochs may begin in the middle without a state
-        self.fresh = False  # whether an epoch was announced that nothing was trained on
+        self._fresh = False  # whether an epoch was announced that nothing was trained on
 
     def _place(self, t: int) -> Place:
         """Where in the method epoch t stands."""
@@ -271,12 +272,34 @@ class Snapshot:
                 "load_state_dict with what state_dict() returned then; where that was not saved, set_epoch"
                 f"({epoch}, anew=True) alters the images against the network as it is now"
             )
-        self._due, self.fresh = epoch, True
-        self.announcements += 1
+        self._due, self._fresh = epoch, True
+        self._announcements += 1
         if epoch != self._begun:
             self._resume = 0
 
-    def trains(self, optimizer: Optimizer) -> bool:
+    def watched(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The batches of an epoch, until the bound model is trained on an epoch that was trained on before."""
+        fresh, trained, announcements = self._fresh, list[bool](), self._announcements
+
+        def stepped(optimizer: Optimizer, args: object, kwargs: object) -> None:
+            if not trained and self._trains(optimizer):
+                trained.append(True)
+                self._fresh = False
+
+        hook = register_optimizer_step_post_hook(stepped)
+        try:
+            for batch in batches:
+                yield batch
+                if trained and not fresh and self._announcements == announcements:
+                    raise InputError(
+                        "the model is trained on an epoch that set_epoch did not announce: call set_epoch(t) before every "
+                        "training epoch t = 0, 1, ...; iterations without it are for looking, show the same epoch again "
+                        "and never refresh it"
+                    )
+        finally:
+            hook.remove()
+
+    def _trains(self, optimizer: Optimizer) -> bool:
         """Whether an optimiser is one of the bound model's."""
         ours = set() if self.script is None else {id(p) for p in self.script.model.parameters()}
         return any(id(p) in ours for group in optimizer.param_groups for p in group["params"])
@@ -292,7 +315,7 @@ class Snapshot:
             self._first_look(self.script)
             return -1 if self._begun is None else self._begun
         self.ranks.check(self.script.model)  # a process group may have come after ``bind``
-        with self.ranks.together():
+        with self.ranks.failing_together():
             self._first_look(self.script)
         # Buffers drift apart: BatchNorm sees other batches on every rank.
         with self.ranks.first_buffers(self.script.model):
@@ -328,9 +351,9 @@ class Snapshot:
             rows = np.unique(self.first.labels, return_index=True)[1][:FEW]
             script.look_at(self.first.unit(rows), self.targets(torch.from_numpy(self.first.labels[rows])))
 
-    def walk(self, whole: bool = False) -> Iterator[Shown]:
+    def walk(self, whole: bool = False) -> Iterator[ShownIndex]:
         """This rank's examples in the order of ``Epoch.batches``, or those of all ranks for a loader that divides them."""
-        if not self.announcements and self._looks == LOOKS:
+        if not self._announcements and self._looks == LOOKS:
             warn_unannounced(self)
         t = self._begin()
         # A look before the interrupted epoch is announced again shows it whole.
@@ -338,13 +361,13 @@ class Snapshot:
         order = self.rng("shuffle", t).permutation(len(epoch))
         order = (order if whole else share(order, self.ranks.rank, self.ranks.world))[begin:]
         for position, row, origin in zip(order, epoch.index[order], epoch.origin[epoch.index[order]], strict=True):
-            yield Shown(int(position), int(origin), t, change_at(epoch, int(row)))
+            yield ShownIndex(int(position), int(origin), t, change_at(epoch, int(row)))
         self._looks += 1
         if self._due is not None:
             self._resume = 0
 
     def state_dict(self, seen: int = 0) -> dict[str, Any]:
-        """Everything needed to go on as if nothing had happened, beside the script's own model and optimiser.
+        """Everything needed to resume as if nothing had happened, except for the script's own model and optimiser.
 
         Args:
             seen: in the middle of an epoch, how many of its examples this rank has trained on; the loader itself cannot
@@ -384,4 +407,4 @@ class Snapshot:
         check_world(state, self.ranks.world)
         self.current = self.first.restored(state["shown"], tuple(state["notes"]))
         self._begun, self._resume = state["epoch"], int(state["seen"])
-        self._due, self.fresh = None, False
+        self._due, self._fresh = None, False

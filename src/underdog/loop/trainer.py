@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from underdog.errors import InputError
-from underdog.loop.items import Shown
+from underdog.loop.items import ShownIndex
 from underdog.loop.losses import LossLike, per_image
 from underdog.loop.script import logits_of
 from underdog.loop.snapshot import Snapshot
@@ -29,7 +29,7 @@ __all__ = ["SnapshotTrainer"]
 STATE = "underdog.pt"
 
 
-class Order(Sampler[Shown]):
+class Order(Sampler[ShownIndex]):
     """The order of the epoch announced last, of all ranks together, since the Trainer's loader divides it.
 
     Without ``set_epoch``, which the Trainer's loaders call in every iteration.
@@ -41,7 +41,7 @@ class Order(Sampler[Shown]):
     def __len__(self) -> int:
         return len(self.snapshot.start)
 
-    def __iter__(self) -> Iterator[Shown]:
+    def __iter__(self) -> Iterator[ShownIndex]:
         return self.snapshot.walk(whole=True)
 
 
@@ -64,7 +64,7 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
     """A ``transformers.Trainer`` that trains on a ``Snapshot``; also a mixin, before a Trainer of one's own.
 
     The loss that is attacked is the Trainer's: ``compute_loss``, with label smoothing, ``compute_loss_func`` or
-    whatever overrides it. Checkpoints hold the snapshot's state, and resuming, also within an epoch, goes on as if nothing
+    whatever overrides it. Checkpoints hold the snapshot's state, and a run resumes, also within an epoch, as if nothing
     had happened. On several devices the Trainer divides the epoch, batch by batch, and each alters its share of the images
     for all of them; the snapshot needs no ``rank`` and ``world`` then.
 
@@ -129,7 +129,7 @@ class SnapshotTrainer(Trainer):  # type: ignore[misc]
         loader: DataLoader[Any] = super().get_train_dataloader()
         return loader
 
-    def _get_train_sampler(self, *args: Any) -> Sampler[Shown]:
+    def _get_train_sampler(self, *args: Any) -> Sampler[ShownIndex]:
         return Order(self.snapshot)
 
     def _losses(self, x: Tensor, y: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch.nn import functional
 __all__ = ["ResNet"]
 
 
-class Block(nn.Module):
+class BasicBlock(nn.Module):
     """relu(shortcut(x) + BN(conv(relu(BN(conv(x)))))), the shortcut subsampled and padded with zero channels."""
 
     def __init__(self, inp: int, out: int, stride: int) -> None:
@@ -52,7 +52,7 @@ class ResNet(nn.Module):
         blocks, inp = [], widths[0]
         for stage, out in enumerate(widths):
             for i in range(n):
-                blocks.append(Block(inp, out, 2 if stage and not i else 1))
+                blocks.append(BasicBlock(inp, out, 2 if stage and not i else 1))
                 inp = out
         self.blocks = nn.Sequential(*blocks)
         self.fc = nn.Linear(inp, classes)

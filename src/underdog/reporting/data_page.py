@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from underdog.data.inspection import Balance, Inspection, Sample
+from underdog.inspect.inspection import Balance, Inspection, Sample
 from underdog.reporting.data_text import facts_of, remark, size_text
 from underdog.reporting.facts import Fact
 from underdog.reporting.images import PIXELATED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from underdog.data.inspection import WHOLE, Balance, Equal, Inspection
+from underdog.inspect.inspection import WHOLE, Balance, Equal, Inspection
 from underdog.reporting.terminal import aligned, printable, shortened
 from underdog.reporting.words import plural, thousands
 

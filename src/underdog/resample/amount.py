@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from underdog.data.images import sent
+from underdog.data.images import to_device
 from underdog.epoch import Epoch, Indices
 from underdog.errors import InputError
 from underdog.resample.base import Moment
@@ -146,7 +146,11 @@ class ByLoss:
             own = distinct[at : at + CHUNK]
             logits = now.victim.logits(epoch.unit(own))
             parts.append(
-                now.victim.objective(logits, sent(epoch.labels[own], logits.device)).detach().double().cpu().numpy()
+                now.victim.objective(logits, to_device(epoch.labels[own], logits.device))
+                .detach()
+                .double()
+                .cpu()
+                .numpy()
             )
         found = np.concatenate(parts).clip(min=0)
         return found[back] if found.any() else np.ones(len(rows))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from underdog.altered import Altered
 from underdog.attack.base import Attack
-from underdog.data.images import sent
+from underdog.data.images import to_device
 from underdog.data.pixels import Pixels, at_a_time
 from underdog.epoch import Epoch, Indices
 from underdog.errors import InputError
@@ -134,7 +134,7 @@ class Perturb(NoResampling):
         def attacked(number: int) -> tuple[Tensor, ...]:
             rows = origin[chunks[number]]
             x = epoch.unit(rows)
-            y, lengths = sent(epoch.labels[rows], x.device), sent(eps[chunks[number]], x.device)
+            y, lengths = to_device(epoch.labels[rows], x.device), to_device(eps[chunks[number]], x.device)
             done = self.attack(now.victim, x, y, lengths, rng)
             like[:] = [done]
             return tuple(done.rows().values())
@@ -143,12 +143,12 @@ class Perturb(NoResampling):
         begin = rng.bit_generator.state
         kept = ranks.share(len(chunks), attacked)
         drawn = str(rng.bit_generator.state) != str(begin)
-        if not ranks.alone and any(ranks.gathered(drawn)):
+        if not ranks.alone and any(ranks.all_gather(drawn)):
             # The attack draws, in the order of all chunks: every rank has to walk through them by itself.
             rng.bit_generator.state = begin
             kept = ALONE.share(len(chunks), attacked)
         if not ranks.alone:
             # Rank 0 has a chunk whenever there is one; others may have none to know the kind of rows from.
-            like = ranks.told([one.with_rows({k: v[:0].cpu() for k, v in one.rows().items()}) for one in like])
+            like = ranks.broadcast([one.with_rows({k: v[:0].cpu() for k, v in one.rows().items()}) for one in like])
         rows = (part.flatten(0, 1)[: len(origin)] for part in kept)
         return like[0].with_rows(dict(zip(like[0].rows(), rows, strict=True)))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from underdog.errors import InputError
 from underdog.methods.expression import Expression, parse
 from underdog.reporting.methods import parameters_text
-from underdog.run.search import Entry, EpsSearch, eps_search
+from underdog.run.search import EpsSearch, PlannedRun, eps_search
 from underdog.run.spec import RunSpec
 from underdog.run.tune import values_of
 
@@ -42,7 +42,7 @@ def comparison(
     ]
 
 
-def with_searches(specs: Sequence[RunSpec]) -> list[Entry]:
+def with_searches(specs: Sequence[RunSpec]) -> list[PlannedRun]:
     """The runs, and the search for eps that each still needs: the control has that of AOS, where that is compared too.
 
     Raises:
@@ -53,7 +53,7 @@ def with_searches(specs: Sequence[RunSpec]) -> list[Entry]:
     [('aos', 'aos'), ('noise', 'aos'), ('noise(tau=0.2)', 'noise(tau=0.2)'), ('ros', None)]
     """
     methods = {spec.expression for spec in specs}
-    return [Entry("", spec, _search(spec, methods)) for spec in specs]
+    return [PlannedRun("", spec, _search(spec, methods)) for spec in specs]
 
 
 def _search(spec: RunSpec, methods: set[Expression]) -> EpsSearch | None:

@@ -203,14 +203,14 @@ def execute(
     folder = out / spec.id
     if ranks.rank:
         return _accompany(spec, source, folder, device, ranks)
-    if result := ranks.told(finished(folder, spec)):
+    if result := ranks.broadcast(finished(folder, spec)):
         _tidy(folder)
         return result
     begin = time.perf_counter()
     training = start(spec, source, device, watcher, ranks, folder)
     prepared = time.perf_counter() - begin - training.start_seconds
     with _locked(folder):
-        if result := ranks.told(finished(folder, spec)):  # by another process, while this one waited or prepared
+        if result := ranks.broadcast(finished(folder, spec)):  # by another process, while this one waited or prepared
             return result
         for leftover in folder.glob(".*.*"):  # of a process that was killed while it wrote
             leftover.unlink()
@@ -219,14 +219,14 @@ def execute(
             write_atomic(folder / "config.json", partial(shutil.copyfile, spec.files.folder / "config.json"))
         made = Synthetic.of(training.epoch)
         resume(training, folder, made, watcher.message)
-        ranks.gathered(None)  # when all have read the state, it may change
+        ranks.all_gather(None)  # when all have read the state, it may change
         watcher.begin(training.expected_examples, sum(r.images for r in training.records))
         while not training.finished:
             watcher.epoch(training.advance())
             save_state(training, folder, made)
         result = finish(folder, spec, source, training, target_precision, prepared)[0]
         _tidy(folder)
-    return ranks.told(result)
+    return ranks.broadcast(result)
 
 
 def finish(
@@ -254,17 +254,17 @@ def finish(
 def _accompany(spec: RunSpec, source: Source, folder: Path, device: str, ranks: Ranks) -> dict[str, Any]:
     """The part of the other ranks in ``execute``: train along, read what rank 0 reads, and write nothing."""
     nothing: dict[str, Any] | None = None
-    if result := ranks.told(nothing):
+    if result := ranks.broadcast(nothing):
         return result
     training = start(spec, source, device, Watcher(), ranks)
-    if result := ranks.told(nothing):
+    if result := ranks.broadcast(nothing):
         return result
     resume(training, folder, Synthetic.of(training.epoch), Watcher().message)
-    ranks.gathered(None)
+    ranks.all_gather(None)
     while not training.finished:
         training.advance()
     training.finish()
-    return ranks.told({})
+    return ranks.broadcast({})
 
 
 def _tidy(folder: Path) -> None:

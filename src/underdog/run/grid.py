@@ -12,7 +12,7 @@ from underdog.data.reading import Reading
 from underdog.errors import InputError, unknown
 from underdog.methods.build import build
 from underdog.methods.expression import Expression
-from underdog.run.search import Entry, Trials, eps_search
+from underdog.run.search import PlannedRun, Trials, eps_search
 from underdog.run.space import first_values
 from underdog.run.spec import RunSpec
 from underdog.run.tune import study_of
@@ -127,7 +127,7 @@ def chosen_for(eps: object, method: str) -> str | None:
     return method if eps == CHOSEN else eps.removeprefix(CHOSEN_FOR)
 
 
-def entries(grid: Grid, fingerprints: Mapping[str, str]) -> list[Entry]:
+def entries(grid: Grid, fingerprints: Mapping[str, str]) -> list[PlannedRun]:
     """All runs of a grid, each once: by data set, mu, seed and method, so that the first replicate is complete first.
 
     Args:
@@ -156,24 +156,26 @@ def entries(grid: Grid, fingerprints: Mapping[str, str]) -> list[Entry]:
     return list(dict.fromkeys(found))
 
 
-def _entries(grid: Grid, data: DataBlock, method: MethodBlock, mu: float | None, start: RunSpec) -> Iterator[Entry]:
+def _entries(
+    grid: Grid, data: DataBlock, method: MethodBlock, mu: float | None, start: RunSpec
+) -> Iterator[PlannedRun]:
     """The runs of one method and replicate on one variant of the data."""
     seeds = {"seed": start.seed, "data_seed": start.data_seed}
     for settings in _product(grid, data, method, mu):
         if grid.trials is not None:
             spec = _spec(grid, data, method, {"data": start.data} | seeds | settings)
             first = spec.with_values(first_values(method.method))
-            yield Entry(data.name, first, Trials(study_of(spec, grid.trials, settings.get("budget"))))
+            yield PlannedRun(data.name, first, Trials(study_of(spec, grid.trials, settings.get("budget"))))
             continue
         chooser = chosen_for(settings.get("eps"), str(method.method))
         spec = _spec(grid, data, method, {"data": start.data} | seeds | settings | ({"eps": None} if chooser else {}))
         if chooser in (None, str(method.method)):
-            yield Entry(data.name, spec, eps_search(spec) if chooser else None)
+            yield PlannedRun(data.name, spec, eps_search(spec) if chooser else None)
             continue
         other = next(m for m in grid.methods if str(m.method) == chooser)
         for theirs in _product(grid, data, other, mu):
             searched = _spec(grid, data, other, {"data": start.data} | seeds | theirs | {"eps": None})
-            yield Entry(data.name, spec, eps_search(searched))
+            yield PlannedRun(data.name, spec, eps_search(searched))
 
 
 def _product(grid: Grid, data: DataBlock, method: MethodBlock, mu: float | None) -> list[dict[str, Any]]:
@@ -220,13 +222,13 @@ def _spec(grid: Grid, data: DataBlock, method: MethodBlock, settings: Mapping[st
 ONLY = ("dataset", "rho", "mu", "method", "budget", "seed")
 
 
-def only(found: Sequence[Entry], wanted: Mapping[str, Sequence[str]]) -> list[Entry]:
+def only(found: Sequence[PlannedRun], wanted: Mapping[str, Sequence[str]]) -> list[PlannedRun]:
     """The entries that have one of the wanted values of every key.
 
     Raises:
         InputError: an unknown key, or a value that no entry has.
 
-    >>> found = [Entry("mnist", RunSpec("", "ros", rho=20, mu=mu)) for mu in (0.2, 0.8)]
+    >>> found = [PlannedRun("mnist", RunSpec("", "ros", rho=20, mu=mu)) for mu in (0.2, 0.8)]
     >>> [entry.spec.mu for entry in only(found, {"mu": ["0.8"]})]
     [0.8]
     """
@@ -240,7 +242,7 @@ def only(found: Sequence[Entry], wanted: Mapping[str, Sequence[str]]) -> list[En
     return [e for e in found if all(any(_same(v, _of(e, key)) for v in values) for key, values in wanted.items())]
 
 
-def _of(entry: Entry, key: str) -> object:
+def _of(entry: PlannedRun, key: str) -> object:
     if key == "method":
         return entry.spec.expression.name
     return entry.dataset if key == "dataset" else getattr(entry.spec, key)

@@ -10,7 +10,7 @@ from underdog.methods.parameters import Value
 from underdog.names import TARGET_PRECISION
 from underdog.run.engine import Engine, Job, Outcome, Progress
 from underdog.run.folders import Runs
-from underdog.run.search import FAILED, Entry, Search
+from underdog.run.search import FAILED, PlannedRun, Search
 from underdog.run.spec import RunSpec, Setting, differing, settings_text
 
 __all__ = ["Queue", "Step", "described", "steps", "steps_of", "told_apart", "work_off"]
@@ -77,7 +77,7 @@ def any_step(step: Step) -> bool:
     return True
 
 
-def steps(entries: Iterable[Entry]) -> Iterator[Step]:
+def steps(entries: Iterable[PlannedRun]) -> Iterator[Step]:
     """The runs in order, each search before the first that needs it."""
     searched: set[Search] = set()
     for entry in entries:

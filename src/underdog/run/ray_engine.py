@@ -70,7 +70,7 @@ class _End:
 
 
 @dataclass
-class _Running:
+class _RayRun:
     """A job that was handed to Ray.
 
     Attributes:
@@ -119,7 +119,7 @@ class RayEngine:
         self._sources, self._address, self._device = sources, address, torch.device(device).type
         self._threads, self._message = threads, message
         self._most = workers
-        self._running: dict[Any, _Running] = {}
+        self._running: dict[Any, _RayRun] = {}
         self._data: dict[str, Any] = {}
         self._ray: Ray = None
 
@@ -170,9 +170,9 @@ class RayEngine:
 
     def submit(self, job: Job) -> None:
         """Hand a job to Ray, with what an interrupted run of it has left here."""
-        self._start(_Running(job))
+        self._start(_RayRun(job))
 
-    def _start(self, running: _Running) -> None:
+    def _start(self, running: _RayRun) -> None:
         # Ray's own retries would not tell a node's end from the run's: they begin anew whatever ended.
         options = {"num_cpus": self._threads, "num_gpus": int(self._device == "cuda"), "max_retries": 0}
         work = self._ray.remote(_work).options(**options, name=running.job.spec.id)

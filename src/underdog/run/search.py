@@ -12,7 +12,7 @@ from underdog.run.space import TUNING_SEED
 from underdog.run.spec import RunSpec
 from underdog.run.tune import Study, searched
 
-__all__ = ["FAILED", "Entry", "EpsSearch", "Scores", "Search", "Trials", "eps_search"]
+__all__ = ["FAILED", "EpsSearch", "PlannedRun", "Scores", "Search", "Trials", "eps_search"]
 
 #: In the place of a score: the run failed, and counts as one that recognised nothing.
 FAILED = -1.0
@@ -144,7 +144,7 @@ Search = EpsSearch | Trials
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlannedRun:
     """A run that is wanted.
 
     Attributes:

@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from underdog.data.reading import Size
 
-__all__ = ["WHOLE", "Balance", "Corrupt", "Equal", "Groups", "Inspection", "Place", "Sample"]
+__all__ = ["WHOLE", "Balance", "Corrupt", "Equal", "Groups", "ImagePlace", "Inspection", "Sample"]
 
 #: What the one part of a source without parts is called.
 WHOLE = "all"
 
 
 @dataclass(frozen=True)
-class Place:
+class ImagePlace:
     """Where an image is: its path in the source (or number), part, class, and group ("" where there are none)."""
 
     path: str
@@ -31,7 +31,7 @@ class Place:
 class Corrupt:
     """A file that cannot be decoded, and why."""
 
-    place: Place
+    place: ImagePlace
     reason: str
 
 
@@ -39,7 +39,7 @@ class Corrupt:
 class Sample:
     """An image made small, (h, w) or (h, w, 3) uint8."""
 
-    place: Place
+    place: ImagePlace
     pixels: npt.NDArray[np.uint8]
 
 
@@ -47,7 +47,7 @@ class Sample:
 class Equal:
     """Images of equal pixels, and, of the first such sets, what they look like."""
 
-    places: tuple[Place, ...]
+    places: tuple[ImagePlace, ...]
     pixels: npt.NDArray[np.uint8] | None = None
 
     @property
@@ -190,7 +190,7 @@ class Inspection:
         }
 
 
-def _place_json(place: Place) -> dict[str, str]:
+def _place_json(place: ImagePlace) -> dict[str, str]:
     return {"path": place.path, "part": place.part, "class": place.label}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from underdog.data.decode import LARGEST
 from underdog.data.folders import Listing
 from underdog.data.images import ImageSet
 from underdog.data.imbalance import imbalance_ratio, minority_by_count, minority_share
-from underdog.data.inspection import WHOLE, Balance, Corrupt, Equal, Groups, Inspection, Place, Sample
 from underdog.data.prepare import Division, Prepared, prepare
 from underdog.data.reading import Progress, Reading, Size
-from underdog.data.sources import Source, existing, find_files, load_images
-from underdog.data.survey import Look, survey, survey_pixels
+from underdog.data.sources import Source, find_files, load_images
 from underdog.errors import InputError
+from underdog.inspect.inspection import WHOLE, Balance, Corrupt, Equal, Groups, ImagePlace, Inspection, Sample
+from underdog.inspect.survey import Look, survey, survey_pixels
+from underdog.paths import existing_source
 
 __all__ = ["inspect_images"]
 
@@ -31,26 +32,8 @@ SAMPLES, ALL_SAMPLES = 8, 800
 #: The longer side of the size that is suggested for images of many sizes: small networks learn from little more.
 SUGGESTED = 64
 
-
-@dataclass(frozen=True)
-class _Use:
-    """What is to be done with the source: the arguments of ``prepare``."""
-
-    data_seed: int
-    rho: float | None
-    mu: float | None
-    minority: tuple[str, ...] | None
-    division: Division | None
-    majority_size: int | None
-
-    def __call__(self, source: Source) -> Prepared:
-        return prepare(source, self.data_seed, self.rho, self.mu, self.minority, self.division, self.majority_size)
-
-    def why(self, train: ImageSet) -> str:
-        """What makes the rare classes rare."""
-        if self.minority is not None:
-            return "they were named"
-        return _why(train) if self.rho is None else f"they were drawn at random, with data seed {self.data_seed}"
+#: What a run would have, where the source can be divided, and remarks on it.
+_Remaining = tuple[Balance | None, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -59,12 +42,12 @@ class _Survey:
 
     name: str
     classes: tuple[str, ...]
-    found: tuple[tuple[Place, Look | str], ...]
-    samples: frozenset[Place]
+    found: tuple[tuple[ImagePlace, Look | str], ...]
+    samples: frozenset[ImagePlace]
     notes: tuple[str, ...]
 
     @property
-    def seen(self) -> Iterator[tuple[Place, Look]]:
+    def seen(self) -> Iterator[tuple[ImagePlace, Look]]:
         """Those that can be decoded."""
         return ((place, look) for place, look in self.found if not isinstance(look, str))
 
@@ -100,26 +83,34 @@ def inspect_images(
     (1.05, 20.83, [6, 6, 125, 125])
     """
     reading = reading or Reading()
-    use = _Use(data_seed, rho, mu, None if minority is None else tuple(minority), division, majority_size)
+    named = None if minority is None else tuple(minority)
+    drawn = None if rho is None else f"they were drawn at random, with data seed {data_seed}"
+    why = drawn if named is None else "they were named"
+
+    def remaining(outline: Source) -> _Remaining:
+        return _remaining(outline, why, lambda: prepare(outline, data_seed, rho, mu, named, division, majority_size))
+
     if str(source) != "digits":
-        path = existing(source)
+        path = existing_source(source)
         with open_members(path) as members:
             files = find_files(path, members, reading)
             if isinstance(files, Listing):
-                return _inspection(_survey_files(files, reading, progress, use), reading, use)
+                return _inspection(_survey_files(files, reading, progress, remaining), reading, remaining)
     # As stored: digits have 8x8 pixels before they are enlarged.
     stored = load_images(source, replace(reading, size=(8, 8) if str(source) == "digits" else None), progress)
-    return _inspection(_survey_pixels(stored), reading, use)
+    return _inspection(_survey_pixels(stored), reading, remaining)
 
 
 # The images
 
 
-def _survey_files(listing: Listing, reading: Reading, progress: Progress, use: _Use) -> _Survey:
-    places = [Place(str(f.member.path), f.part or WHOLE, f.label, f.group) for f in listing.files]
+def _survey_files(
+    listing: Listing, reading: Reading, progress: Progress, remaining: Callable[[Source], _Remaining]
+) -> _Survey:
+    places = [ImagePlace(str(f.member.path), f.part or WHOLE, f.label, f.group) for f in listing.files]
     order = sorted(range(len(places)), key=lambda n: listing.files[n].member.path)
     in_order, classes = [places[n] for n in order], listing.classes
-    _remaining(_outline(listing.name, in_order, classes), use)  # a wrong setting fails before the work
+    remaining(_outline(listing.name, in_order, classes))  # a wrong setting fails before the work
     samples = _samples(in_order)
     wanted = {n for n, place in enumerate(places) if place in samples}
     looks = survey([f.member for f in listing.files], wanted, reading, progress)
@@ -129,13 +120,10 @@ def _survey_files(listing: Listing, reading: Reading, progress: Progress, use: _
 
 
 def _survey_pixels(source: Source) -> _Survey:
-    parts = {"train": source.train, "val": source.val, "test": source.test}
-    own = {part: images for part, images in parts.items() if images is not None}
-    if len(own) == 1:
-        own = {WHOLE: source.train}
+    own = source.parts if len(source.parts) > 1 else {WHOLE: source.train}
     classes = source.train.classes
     places = [
-        Place(str(name), part, classes[label])
+        ImagePlace(str(name), part, classes[label])
         for part, images in own.items()
         for name, label in zip(images.names, images.labels.tolist(), strict=True)
     ]
@@ -144,7 +132,7 @@ def _survey_pixels(source: Source) -> _Survey:
     return _Survey(source.name, classes, tuple(zip(places, looks, strict=True)), samples, source.notes)
 
 
-def _samples(places: Sequence[Place]) -> frozenset[Place]:
+def _samples(places: Sequence[ImagePlace]) -> frozenset[ImagePlace]:
     """The training images to show, spread evenly over each class."""
     by_class = defaultdict(list)
     for place in places:
@@ -159,10 +147,10 @@ def _samples(places: Sequence[Place]) -> frozenset[Place]:
 # What they add up to
 
 
-def _inspection(survey: _Survey, reading: Reading, use: _Use) -> Inspection:
+def _inspection(survey: _Survey, reading: Reading, remaining: Callable[[Source], _Remaining]) -> Inspection:
     places, looks = [p for p, _ in survey.seen], [look for _, look in survey.seen]
     outline = _outline(survey.name, places, survey.classes)
-    remaining, remarks = _remaining(outline, use)
+    left, remarks = remaining(outline)
     sizes = Counter(look.size for look in looks)
     suggested = None if reading.size else _suggested(sizes)
     corrupt = tuple(Corrupt(place, look) for place, look in survey.found if isinstance(look, str))
@@ -175,8 +163,8 @@ def _inspection(survey: _Survey, reading: Reading, use: _Use) -> Inspection:
         formats=dict(Counter(look.format for look in looks).most_common()),
         modes=dict(Counter(look.mode for look in looks).most_common()),
         suggested_size=suggested,
-        balance=_balance(_counts(places, survey.classes), outline.train, _why(outline.train)),
-        remaining=remaining,
+        balance=_balance(_counts(places, survey.classes), outline.train),
+        remaining=left,
         equal=equal,
         corrupt=corrupt,
         groups=groups,
@@ -186,13 +174,13 @@ def _inspection(survey: _Survey, reading: Reading, use: _Use) -> Inspection:
     )
 
 
-def _counts(places: Sequence[Place], classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def _counts(places: Sequence[ImagePlace], classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
     counted = Counter((p.part, p.label) for p in places)
     parts = [part for part in PARTS if any(part == p for p, _ in counted)]
     return {part: tuple(counted[part, c] for c in classes) for part in parts}
 
 
-def _outline(name: str, places: Sequence[Place], classes: tuple[str, ...]) -> Source:
+def _outline(name: str, places: Sequence[ImagePlace], classes: tuple[str, ...]) -> Source:
     """The source with one black pixel for each image: all that is needed to divide it."""
     number = {c: k for k, c in enumerate(classes)}
 
@@ -210,7 +198,7 @@ def _outline(name: str, places: Sequence[Place], classes: tuple[str, ...]) -> So
     return Source(name, train, collect("val"), collect("test"))
 
 
-def _remaining(outline: Source, use: _Use) -> tuple[Balance | None, tuple[str, ...]]:
+def _remaining(outline: Source, why: str | None, use: Callable[[], Prepared]) -> _Remaining:
     """What a run would have, and remarks on it; nothing where the source itself, without any wishes, is refused.
 
     Raises:
@@ -220,14 +208,14 @@ def _remaining(outline: Source, use: _Use) -> tuple[Balance | None, tuple[str, .
         prepare(outline)
     except InputError as error:
         return None, (f"no run can be made of this source: {error}",)
-    split = use(outline).split
+    split = use().split
     counts = {"train": split.train.counts, "val": split.val.counts}
     if split.test is not None:
         counts["test"] = split.test.counts
-    return _balance(counts, split.train, use.why(split.train)), split.notes
+    return _balance(counts, split.train, why), split.notes
 
 
-def _balance(counts: dict[str, tuple[int, ...]], train: ImageSet, why: str) -> Balance:
+def _balance(counts: dict[str, tuple[int, ...]], train: ImageSet, why: str | None = None) -> Balance:
     labels = train.labels.numpy()
     rare = minority_by_count(train.counts) if train.minority is None else train.minority
     return Balance(
@@ -235,11 +223,12 @@ def _balance(counts: dict[str, tuple[int, ...]], train: ImageSet, why: str) -> B
         rho=imbalance_ratio(labels),
         mu=minority_share(labels, rare),
         minority=tuple(train.classes[k] for k in sorted(rare)),
-        why=why,
+        why=why or _why(train),
     )
 
 
 def _why(train: ImageSet) -> str:
+    """What makes classes rare where nobody has said which are."""
     largest = int(np.argmax(train.counts))
     have = "they have" if minority_by_count(train.counts) else "no class has"
     return f"{have} at most half of the {train.counts[largest]:,} images of {train.classes[largest]}, the largest class"
@@ -271,7 +260,7 @@ def _equal(survey: _Survey) -> tuple[Equal, ...]:
     return tuple(sorted(found, key=lambda e: (not e.labels_differ, not e.across_parts, e.places[0].path)))
 
 
-def _groups(places: Sequence[Place], classes: Sequence[str]) -> Groups | None:
+def _groups(places: Sequence[ImagePlace], classes: Sequence[str]) -> Groups | None:
     own = defaultdict(list)
     for place in places:
         if place.group:

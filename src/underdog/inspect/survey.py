@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Container, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from underdog.data.archive import Member
-from underdog.data.decode import WAITING, decode_image, decoding, workers
+from underdog.data.decode import decode_image, decoding, in_pool, workers
 from underdog.data.images import ImageSet
 from underdog.data.reading import Progress, Reading, Size
 from underdog.errors import InputError
@@ -73,7 +72,9 @@ def survey(members: Sequence[Member], wanted: Container[int], reading: Reading, 
     """
     make, whole = _Looker(wanted), replace(reading, size=None)
 
-    def look(n: int, data: bytes) -> Look | str:
+    def look(n: int, data: bytes | str) -> Look | str:
+        if isinstance(data, str):
+            return data
         pixels = decode_image(data, whole)
         if isinstance(pixels, str):
             return pixels
@@ -81,9 +82,8 @@ def survey(members: Sequence[Member], wanted: Container[int], reading: Reading, 
             return make(n, pixels, image.format or "", image.mode)
 
     found: list[Look | str] = []
-    # Read here, in the archive's order; decode there, where Pillow lets go of the interpreter.
     with decoding(), ThreadPoolExecutor(workers()) as pool:
-        for result in _in_order(pool, look, members):
+        for result in in_pool(pool, look, enumerate(map(_bytes, members))):
             found.append(result)
             progress(1)
     return found
@@ -95,19 +95,6 @@ def survey_pixels(parts: Sequence[ImageSet], wanted: Container[int]) -> list[Loo
     arrays = (images.images[:].permute(0, 2, 3, 1).squeeze(3).contiguous().numpy() for images in parts)
     pixels = enumerate(itertools.chain.from_iterable(arrays))
     return [make(n, own, "bare pixels", "L" if own.ndim == 2 else "RGB") for n, own in pixels]
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, look: Callable[[int, bytes], Look | str], members: Sequence[Member]
-) -> Iterator[Look | str]:
-    waiting: deque[Future[Look | str]] = deque()
-    for n, member in enumerate(members):
-        data = _bytes(member)
-        waiting.append(pool.submit(look, n, data) if isinstance(data, bytes) else pool.submit(str, data))
-        if len(waiting) > WAITING:
-            yield waiting.popleft().result()
-    for future in waiting:
-        yield future.result()
 
 
 def _bytes(member: Member) -> bytes | str:
@@ -128,7 +115,7 @@ def _digest(pixels: Pixels) -> bytes:
 
 
 def _is_grey(pixels: Pixels) -> bool:
-    """Whether a colour image has no colour; most are told by their first row."""
+    """Whether a colour image has no colour; most have some in their first row."""
     return pixels.ndim == 3 and all(bool((p == p[..., :1]).all()) for p in (pixels[0], pixels))
 
 
