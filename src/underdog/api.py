@@ -17,6 +17,8 @@ from underdog.data.sources import Source
 from underdog.data.split import Split
 from underdog.decision.rule import check_target
 from underdog.errors import InputError, nearest
+from underdog.experiments.comparison import comparison, with_searches
+from underdog.experiments.experiment import Experiment
 from underdog.hyper import Hyperparameters
 from underdog.methods.build import build, canonical
 from underdog.methods.method import Method
@@ -25,10 +27,8 @@ from underdog.paths import run_folders
 from underdog.reporting import write_report
 from underdog.reporting.tables import text_table
 from underdog.reporting.terminal import printable
-from underdog.run.compare import comparison, with_searches
 from underdog.run.engine import Engine, Job, Serial
 from underdog.run.execute import Watcher, finish
-from underdog.run.experiment import Experiment
 from underdog.run.files import write_json
 from underdog.run.folders import occupied
 from underdog.run.local import SHARED, LocalEngine

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import underdog as ud
-from underdog.run.compare import comparison, with_searches
+from underdog.experiments.comparison import comparison, with_searches
+from underdog.experiments.experiment import Experiment
 from underdog.run.engine import Job, Outcome, Progress
-from underdog.run.experiment import Experiment
 from underdog.run.queue import steps
 from underdog.run.spec import RunSpec
 

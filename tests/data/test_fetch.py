@@ -304,7 +304,7 @@ def test_the_command_is_interrupted_with_a_word(tmp_path: Path, underdog: Any, m
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetching, "fetch_dataset", interrupt)
+    monkeypatch.setattr("underdog.cli.data_fetch.fetch_dataset", interrupt)
     ran = underdog("data fetch mnist --to", tmp_path)
     assert ran.code == 130
     assert "the same command goes on" in ran.out

@@ -243,7 +243,7 @@ LIMITED = """
 import json, resource, sys
 from pathlib import Path
 import torch, underdog as ud
-from underdog.cli import commands, main
+from underdog.cli import main, train
 from underdog.data.memory import field
 import underdog.run.execute, torch.distributed, sklearn.metrics, sklearn.neighbors
 def status(name):

@@ -18,12 +18,12 @@ from underdog.data.prepare import prepare
 from underdog.data.reading import Reading
 from underdog.data.sources import Source, load_images
 from underdog.errors import InputError
+from underdog.experiments.comparison import comparison, with_searches
+from underdog.experiments.experiment import Experiment
 from underdog.resample.perturb import Perturb
 from underdog.resample.random import RandomOverSampler
 from underdog.resample.smote import SMOTE
-from underdog.run.compare import comparison, with_searches
 from underdog.run.estimate import Estimate, outline
-from underdog.run.experiment import Experiment
 from underdog.run.local import TUNABLES, _large_pages
 from underdog.run.queue import steps
 from underdog.run.shared import map_source, save_source

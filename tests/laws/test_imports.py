@@ -12,7 +12,7 @@ import underdog
 ROOT = Path(underdog.__file__).parent
 
 #: Names that several classes have today, in parts of the project that are being rewritten. May only become fewer.
-SHARED = set(["Answers", "Cell", "Comparison", "Estimate", "Grid", "Part", "Picture", "Row", "Versus"])
+SHARED = {"Answers", "Cell", "Comparison", "Estimate", "Grid", "Part", "Picture", "Row", "Versus"}
 
 
 def name_of(path: Path) -> str:

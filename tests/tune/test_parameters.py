@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import underdog as ud
+from underdog.experiments.comparison import comparison
 from underdog.methods.expression import parse
 from underdog.methods.table import METHODS
 from underdog.resample.random import EqualUpdates
-from underdog.run.compare import comparison
 from underdog.run.execute import hyperparameters, method_of
 from underdog.run.spec import RunSpec
 

@@ -19,12 +19,12 @@ from underdog.cli.common import (
 from underdog.cli.report import page
 from underdog.data.sources import Source
 from underdog.decision.rule import check_target
+from underdog.experiments.comparison import comparison, tuned_text, with_searches
+from underdog.experiments.experiment import Experiment
 from underdog.methods.expression import parse
 from underdog.names import TARGET_PRECISION
 from underdog.reporting.tables import text_table
 from underdog.reporting.terminal import printable
-from underdog.run.compare import comparison, tuned_text, with_searches
-from underdog.run.experiment import Experiment
 from underdog.run.folders import occupied
 from underdog.run.queue import steps
 from underdog.run.spec import RunSpec

@@ -8,9 +8,9 @@ from underdog.cli.arguments.runs import DEMO, DEMO_EPS, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.common import Options, devices_of_workers, note_precision, say, writable
 from underdog.cli.compare import compare_runs
 from underdog.data.sources import load_images
+from underdog.experiments.comparison import comparison
 from underdog.methods.expression import parse
 from underdog.reporting.methods import eps_text
-from underdog.run.compare import comparison
 from underdog.run.folders import occupied
 from underdog.run.spec import RunSpec
 

@@ -18,9 +18,9 @@ from underdog.data.known import find_dataset
 from underdog.data.memory import image_memory
 from underdog.data.sources import Source, load_images
 from underdog.errors import InputError
+from underdog.experiments.experiment import Experiment, Make
+from underdog.experiments.text import summary
 from underdog.reporting.terminal import printable
-from underdog.run.experiment import Experiment, Make
-from underdog.run.experiment_text import summary
 from underdog.run.folders import occupied, record_data
 from underdog.run.grid import DataBlock, Grid, Value, entries, only
 from underdog.run.grid_file import read_grid

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from underdog.experiments.experiment import Experiment
 from underdog.reporting.methods import parameters_text
 from underdog.reporting.terminal import aligned, printable
 from underdog.reporting.words import duration
-from underdog.run.experiment import Experiment
 from underdog.run.folders import Runs
 from underdog.run.grid import Grid
 from underdog.run.queue import Step

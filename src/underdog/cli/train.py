@@ -12,14 +12,14 @@ from underdog.cli.devices import devices, on_all
 from underdog.cli.progress import watching
 from underdog.data.sources import Source
 from underdog.decision.rule import check_target
+from underdog.experiments.comparison import tuned_text, with_searches
+from underdog.experiments.experiment import Experiment
 from underdog.ranks import ALONE, Ranks
 from underdog.reporting.terminal import aligned, printable
 from underdog.reporting.words import duration
-from underdog.run.compare import tuned_text, with_searches
 from underdog.run.engine import Job, Serial
 from underdog.run.estimate import Estimate
 from underdog.run.execute import Watcher, execute, finished, split_of, try_network
-from underdog.run.experiment import Experiment
 from underdog.run.queue import steps_of
 from underdog.run.search import Search
 from underdog.run.space import TUNING_SEED

@@ -19,11 +19,11 @@ from underdog.cli.common import (
 )
 from underdog.data.sources import Source
 from underdog.errors import InputError, TrainingError
+from underdog.experiments.comparison import check_complete
+from underdog.experiments.experiment import Experiment
 from underdog.methods.table import METHODS
 from underdog.reporting.methods import parameters_text, value_text
 from underdog.reporting.terminal import aligned, printable
-from underdog.run.compare import check_complete
-from underdog.run.experiment import Experiment
 from underdog.run.folders import occupied
 from underdog.run.queue import steps_of
 from underdog.run.search import Trials

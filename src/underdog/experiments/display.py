@@ -11,12 +11,12 @@ from typing import Self
 
 from tqdm import tqdm
 
+from underdog.experiments.text import time_left
 from underdog.reporting.methods import parameters_text
 from underdog.reporting.terminal import printable, shortened
 from underdog.reporting.words import duration
 from underdog.run.engine import Outcome, Progress
 from underdog.run.estimate import Estimate
-from underdog.run.experiment_text import time_left
 from underdog.run.folders import Runs
 from underdog.run.queue import Queue
 from underdog.run.tune import values_of

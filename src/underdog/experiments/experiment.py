@@ -10,19 +10,19 @@ from typing import Any
 
 from underdog.data.sources import Source
 from underdog.errors import TrainingError
+from underdog.experiments.display import Display
+from underdog.experiments.text import failures, share, state, time_left
+from underdog.experiments.time_limit import TimeLimit
 from underdog.names import TARGET_PRECISION
 from underdog.reporting.collect import run_of
 from underdog.reporting.terminal import printable
 from underdog.reporting.words import duration
-from underdog.run.display import Display
 from underdog.run.engine import Engine
 from underdog.run.estimate import Estimate
 from underdog.run.execute import Watcher, start, try_network
-from underdog.run.experiment_text import failures, share, state, time_left
 from underdog.run.folders import Runs
 from underdog.run.queue import Queue, Step, work_off
 from underdog.run.spec import Replicate, RunSpec
-from underdog.run.time_limit import TimeLimit
 
 __all__ = ["Experiment", "Make"]
 
