@@ -13,10 +13,12 @@ __all__ = [
     "MODELS",
     "OPTIMIZERS",
     "PRECISIONS",
+    "PROBE_METHODS",
     "RESIZES",
     "SCHEDULERS",
     "TARGET_PRECISION",
     "TRIALS",
+    "TRIES",
 ]
 
 #: Grids that come with underdog (``run/grids``).
@@ -29,6 +31,13 @@ GRIDS = {
     "small-eps": "macro-F1 against eps, for aos and noise, on the data of small",
     "scene15": "Scene-15 at 32 pixels with the paper's settings for MIT Indoor 67",
 }
+
+#: What ``probe`` compares, and its trials for each method.
+PROBE_METHODS: tuple[str, ...] = (
+    "baseline", "class-weighted", "balanced-softmax", "logit-adjust", "rus", "ros", "smote", "noise", "aos",
+    "noise+balanced-softmax", "aos+balanced-softmax",
+)  # fmt: skip
+TRIES = 8
 
 #: Values that a search tries for each method.
 TRIALS = 12
@@ -52,7 +61,7 @@ RESIZES: dict[str, str] = {
     "squash": "change the proportions",
 }
 
-MODELS: tuple[str, ...] = ("paper", "resnet20", "resnet32")
+MODELS: tuple[str, ...] = ("paper", "resnet20", "resnet32", "linear")
 #: Where other networks come from: what stands before the colon of a model's name, unless it is a module of one's own.
 LIBRARIES: dict[str, str] = {
     "hf": "hf:FOLDER, a Transformers image classifier with its config.json",

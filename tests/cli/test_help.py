@@ -15,7 +15,20 @@ from underdog.methods.expression import function_of, parse
 from underdog.methods.table import METHODS
 from underdog.model import MODELS
 
-COMMANDS = ("demo", "train", "compare", "methods", "grid", "tune", "report", "data", "predict", "export", "bench")
+COMMANDS = (
+    "demo",
+    "train",
+    "compare",
+    "probe",
+    "methods",
+    "grid",
+    "tune",
+    "report",
+    "data",
+    "predict",
+    "export",
+    "bench",
+)
 HEAVY = {"torch", "numpy", "sklearn", "scipy", "matplotlib", "PIL", "tqdm", "jinja2", "safetensors"}
 
 

@@ -27,7 +27,7 @@ from underdog.reporting.tables import text_table
 from underdog.reporting.terminal import printable
 from underdog.run.folders import occupied
 from underdog.run.queue import steps
-from underdog.run.spec import RunSpec
+from underdog.run.search import PlannedRun
 from underdog.run.tune import all_tuned
 from underdog.validate import check_positive
 
@@ -52,13 +52,14 @@ def run(options: Options) -> None:
         if options.tuned:
             specs = all_tuned(specs, options.out, options.budget)
             say(tuned_text(specs))
-        compare_runs(specs, source, names, options)
+        compare_runs(with_searches(specs), source, names, options)
 
 
-def compare_runs(specs: list[RunSpec], source: Source, names: list[str], options: Options) -> None:
+def compare_runs(planned: list[PlannedRun], source: Source, names: list[str], options: Options) -> None:
     """Make the runs, a table of their scores, and a report."""
     target = getattr(options, "target_precision", TARGET_PRECISION)
-    experiment = Experiment.of(steps(with_searches(specs)), {"": source}, options.out, say, target=target)
+    specs = [one.spec for one in planned]
+    experiment = Experiment.of(steps(planned), {"": source}, options.out, say, target=target)
     for note in experiment.notes:
         say(f"note: {printable(note)}")
     methods, seeds = len({spec.setting for spec in specs}), len({(spec.seed, spec.data_seed) for spec in specs})

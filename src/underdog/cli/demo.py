@@ -8,7 +8,7 @@ from underdog.cli.arguments.runs import DEMO, DEMO_EPS, DEMO_METHODS, DEMO_SEEDS
 from underdog.cli.common import Options, devices_of_workers, note_precision, say, writable
 from underdog.cli.compare import compare_runs
 from underdog.data.sources import load_images
-from underdog.experiments.comparison import comparison
+from underdog.experiments.comparison import comparison, with_searches
 from underdog.methods.expression import parse
 from underdog.reporting.methods import eps_text
 from underdog.run.folders import occupied
@@ -29,4 +29,4 @@ def run(options: Options) -> None:
         methods = [method.set({"eps": DEMO_EPS}) if method.missing else method for method in methods]
         base = RunSpec(source.fingerprint, "baseline", precision=options.precision, **DEMO)  # type: ignore[arg-type]
         say(chosen)
-        compare_runs(comparison(base, methods, DEMO_SEEDS), source, names, options)
+        compare_runs(with_searches(comparison(base, methods, DEMO_SEEDS)), source, names, options)

@@ -17,6 +17,7 @@ from underdog.data.arrays import Arrays, find_arrays
 from underdog.data.cache import CachedSource, check_writable
 from underdog.data.decode import Decoded, decode
 from underdog.data.folders import Listing, list_images
+from underdog.data.frozen import FrozenNetwork
 from underdog.data.huggingface import is_dataset, list_dataset
 from underdog.data.images import ImageSet
 from underdog.data.memory import image_memory
@@ -37,6 +38,7 @@ class Source:
         val, test: the source's own parts, or None.
         notes: remarks, such as how many files were no images.
         reading: how its files were read, for whoever is to read others alike.
+        frozen: the network whose features the images are; None where they are images.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Source:
     test: ImageSet | None = None
     notes: tuple[str, ...] = ()
     reading: Reading = field(default_factory=Reading)
+    frozen: FrozenNetwork | None = None
 
     @property
     def parts(self) -> dict[str, ImageSet]:

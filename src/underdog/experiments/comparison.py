@@ -8,7 +8,7 @@ from dataclasses import replace
 from underdog.errors import InputError
 from underdog.methods.expression import Expression, parse
 from underdog.reporting.methods import parameters_text
-from underdog.run.search import EpsSearch, PlannedRun, eps_search
+from underdog.run.search import GridSearch, PlannedRun, eps_search
 from underdog.run.spec import RunSpec
 from underdog.run.tune import values_of
 
@@ -56,7 +56,7 @@ def with_searches(specs: Sequence[RunSpec]) -> list[PlannedRun]:
     return [PlannedRun("", spec, _search(spec, methods)) for spec in specs]
 
 
-def _search(spec: RunSpec, methods: set[Expression]) -> EpsSearch | None:
+def _search(spec: RunSpec, methods: set[Expression]) -> GridSearch | None:
     method = spec.expression
     if not method.missing:
         return None

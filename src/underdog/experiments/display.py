@@ -164,6 +164,7 @@ class Display:
         if found := self._queue.chosen(outcome.job.spec):
             search, best = found
             values = {key: value for key, value in values_of(best).items() if key in search.keys}
+            values |= {"weight_decay": best.weight_decay or 0} if "weight_decay" in search.keys else {}
             self._say(f"{search.method}: {parameters_text(values)} {search.reason}")
         if self._bars:
             self._bars[0].n, self._bars[0].total = self._queue.settled(), self._queue.total()

@@ -27,10 +27,16 @@ def resnet(n: int, channels: int, classes: int, size: tuple[int, int], width: fl
     return ResNet(channels, classes, n, width)
 
 
+def linear(channels: int, classes: int, size: tuple[int, int], width: float = 1) -> nn.Module:
+    """A linear classifier of pixels, or of the features of a frozen network; it has no width."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * size[0] * size[1], classes))
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "paper": PaperNet,
     "resnet20": partial(resnet, 3),
     "resnet32": partial(resnet, 5),
+    "linear": linear,
 }
 
 

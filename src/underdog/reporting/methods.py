@@ -17,7 +17,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: What parameters are called where their names do not say it.
-TITLES = {"lr_factor": "learning rate x"}
+TITLES = {"lr_factor": "learning rate x", "weight_decay": "weight decay"}
 
 
 def about(method: str) -> dict[str, str]:
@@ -153,7 +153,15 @@ def _labels(name: str, same: Sequence[Setting]) -> dict[Setting, str]:
     keys = varied(s.expression for s in same)
     ordered = sorted(same, key=lambda s: ([_rank(_value(s.expression, key)) for key in keys], s.budget))
     budgets = len({s.budget for s in same}) > 1
-    texts = {s: [*_details(s.expression, keys), *([f"equal {s.budget}"] if budgets else [])] for s in ordered}
+    decays = len({s.weight_decay for s in same}) > 1
+    texts = {
+        s: [
+            *_details(s.expression, keys),
+            *([f"equal {s.budget}"] if budgets else []),
+            *([f"weight decay {s.weight_decay:g}"] if decays else []),
+        ]
+        for s in ordered
+    }
     return {s: f"{name} {', '.join(text)}".rstrip() for s, text in texts.items()}
 
 

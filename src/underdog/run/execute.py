@@ -313,6 +313,7 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
             "resize": source.reading.resize,
             "channels": split.train.shape[0],
         },
+        "frozen": source.frozen and source.frozen.to_json(),
         "test": scores(history.test),
         "last_epoch_test": scores(history.last_epoch_test),
         "val": scores(history.val),

@@ -12,31 +12,35 @@ from underdog.run.space import TUNING_SEED
 from underdog.run.spec import RunSpec
 from underdog.run.tune import Study, searched
 
-__all__ = ["FAILED", "EpsSearch", "PlannedRun", "Scores", "Search", "Trials", "eps_search"]
+__all__ = ["FAILED", "GridSearch", "PlannedRun", "Scores", "Search", "Trials", "decay_search", "eps_search"]
 
 #: In the place of a score: the run failed, and counts as one that recognised nothing.
 FAILED = -1.0
+#: Weight decays that a search tries.
+DECAYS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
 #: The validation macro-F1 of a run, ``FAILED``, or None where it is still to be made.
 Scores = Callable[[RunSpec], float | None]
 
 
 @dataclass(frozen=True)
-class EpsSearch:
-    """The choice of eps among ``EPS_GRID``, whose runs are known beforehand.
+class GridSearch:
+    """The choice among settings that are known beforehand, such as the values of eps.
 
     Attributes:
-        spec: a run of it without eps.
+        spec: a run of it without them.
+        points: of each run: weight_decay, or parameters of the method, by name.
     """
 
     spec: RunSpec
+    points: tuple[tuple[tuple[str, float], ...], ...]
 
     def __len__(self) -> int:
-        return len(EPS_GRID)
+        return len(self.points)
 
     @property
     def runs(self) -> tuple[RunSpec, ...]:
-        """One run for each eps."""
-        return _eps_runs(self.spec)
+        """One run for each point."""
+        return tuple(_at(self.spec, point) for point in self.points)
 
     @property
     def method(self) -> str:
@@ -44,14 +48,19 @@ class EpsSearch:
         return self.spec.method
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """What is chosen."""
+        return tuple(dict(self.points[0]))
+
+    @property
+    def reason(self) -> str:
+        """Why what was chosen was."""
+        return f"has the highest validation macro-F1 of {len(self)} trials (the first of equals)"
+
+    @property
     def wish(self) -> str:
         """What is searched for, in words."""
-        return f"{self.spec.expression.name}'s best eps"
-
-    #: The parameters that are chosen.
-    keys = ("eps",)
-    #: Why what was chosen was.
-    reason = "has the highest validation macro-F1 (the smallest eps of equals)"
+        return f"{self.spec.expression.name}'s best {' and '.join(self.keys).replace('_', ' ')}"
 
     def run(self, number: int, scores: Scores) -> RunSpec | None:
         """The run of that number, from 0."""
@@ -59,12 +68,11 @@ class EpsSearch:
 
     def applied(self, spec: RunSpec, scores: Scores) -> RunSpec | None:
         """A run with what was chosen, or None while the search is not done, or where all of it failed."""
-        found = [(scores(run), n / 255) for run, n in zip(self.runs, EPS_GRID, strict=True)]
-        known = [(score, eps) for score, eps in found if score is not None]
-        if len(known) < len(found) or all(score == FAILED for score, _ in known):
+        found = [scores(run) for run in self.runs]
+        known = [score for score in found if score is not None]
+        if len(known) < len(found) or max(known) == FAILED:
             return None
-        best = max(score for score, _ in known)
-        return spec.with_values({"eps": min(eps for score, eps in known if score == best)})
+        return _at(spec, self.points[known.index(max(known))])
 
     def store(self, out: Path, scores: Scores) -> None:
         """Nothing: the runs tell all of it."""
@@ -140,7 +148,39 @@ class Trials:
             done += (score,)
 
 
-Search = EpsSearch | Trials
+Search = GridSearch | Trials
+
+
+def eps_search(spec: RunSpec) -> GridSearch:
+    """The choice of eps that serves a run, whatever its seeds: on data and weights that are not reported, without the test part.
+
+    >>> [run.method for run in eps_search(RunSpec("some data", "aos")).runs][:3]
+    ['aos(eps=2/255)', 'aos(eps=4/255)', 'aos(eps=8/255)']
+    """
+    return GridSearch(_unreported(spec), tuple((("eps", n / 255),) for n in EPS_GRID))
+
+
+def decay_search(spec: RunSpec) -> GridSearch:
+    """The choice of the weight decay of a linear head, and of eps where it is missing, among as many points for each method.
+
+    >>> len(decay_search(RunSpec("some data", "ros"))) == len(decay_search(RunSpec("some data", "aos")))
+    True
+    """
+    if spec.expression.missing:
+        pairs = [(decay, eps) for decay in DECAYS[1::2] for eps in (8 / 255, 32 / 255)]
+        return GridSearch(_unreported(spec), tuple((("weight_decay", d), ("eps", e)) for d, e in pairs))
+    return GridSearch(_unreported(spec), tuple((("weight_decay", decay),) for decay in DECAYS))
+
+
+def _unreported(spec: RunSpec) -> RunSpec:
+    return replace(spec, seed=TUNING_SEED, data_seed=TUNING_SEED, tuning=True)
+
+
+@cache
+def _at(spec: RunSpec, point: tuple[tuple[str, float], ...]) -> RunSpec:
+    values = dict(point)
+    decay = values.pop("weight_decay", None)
+    return replace(spec if decay is None else replace(spec, weight_decay=decay)).with_values(values)
 
 
 @dataclass(frozen=True)
@@ -156,20 +196,6 @@ class PlannedRun:
     dataset: str
     spec: RunSpec
     search: Search | None = None
-
-
-def eps_search(spec: RunSpec) -> EpsSearch:
-    """The choice of eps that serves a run, whatever its seeds: on data and weights that are not reported, without the test part.
-
-    >>> [run.method for run in eps_search(RunSpec("some data", "aos")).runs][:3]
-    ['aos(eps=2/255)', 'aos(eps=4/255)', 'aos(eps=8/255)']
-    """
-    return EpsSearch(replace(spec, seed=TUNING_SEED, data_seed=TUNING_SEED, tuning=True))
-
-
-@cache
-def _eps_runs(spec: RunSpec) -> tuple[RunSpec, ...]:
-    return tuple(spec.with_values({"eps": n / 255}) for n in EPS_GRID)
 
 
 @cache

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from underdog.data import store
+from underdog.data.frozen import FrozenNetwork
 from underdog.data.images import ImageSet
 from underdog.data.pixels import PixelFile
 from underdog.data.reading import Reading
@@ -31,7 +33,13 @@ def save_source(source: Source, folder: Path) -> Path:
     folder.mkdir(parents=True)
     for name, part in source.parts.items():
         _save_part(part, folder / name)
-    about = {"parts": list(source.parts), "name": source.name, "notes": source.notes, "reading": asdict(source.reading)}
+    about: dict[str, Any] = {
+        "parts": list(source.parts),
+        "name": source.name,
+        "notes": source.notes,
+        "reading": asdict(source.reading),
+    }
+    about["frozen"] = source.frozen and source.frozen.to_json()
     (folder / "source.json").write_text(json.dumps(about), "utf-8")
     return folder
 
@@ -42,7 +50,8 @@ def map_source(folder: Path) -> Source:
     reading = about["reading"]
     reading["size"] = reading["size"] and tuple(reading["size"])
     parts = {name: _map_part(folder / name) for name in about["parts"]}
-    return Source(about["name"], **parts, notes=tuple(about["notes"]), reading=Reading(**reading))
+    frozen = about["frozen"] and FrozenNetwork.from_json(about["frozen"])
+    return Source(about["name"], **parts, notes=tuple(about["notes"]), reading=Reading(**reading), frozen=frozen)
 
 
 def _save_part(part: ImageSet, folder: Path) -> None:

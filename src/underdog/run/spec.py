@@ -26,10 +26,11 @@ REVISION = 2
 
 
 class Setting(NamedTuple):
-    """A method as it was set, and the budget: what may differ between the runs that a comparison pairs."""
+    """A method as it was set, with its budget and regularisation: what may differ between the runs that a comparison pairs."""
 
     method: str
     budget: str
+    weight_decay: float = 0.0
 
     @property
     def expression(self) -> Expression:
@@ -241,7 +242,7 @@ class RunSpec:
     @property
     def setting(self) -> Setting:
         """The method with everything that may differ between methods on the same problem."""
-        return Setting(self.method, self.budget)
+        return Setting(self.method, self.budget, self.weight_decay or 0.0)
 
     @property
     def replicate(self) -> Replicate:
@@ -250,7 +251,9 @@ class RunSpec:
 
     def variant(self) -> RunSpec:
         """What all methods and seeds on the same problem have in common."""
-        return replace(self, method="baseline", budget="epochs", seed=0, data_seed=0, fold=self.folds and 0)
+        return replace(
+            self, method="baseline", budget="epochs", weight_decay=None, seed=0, data_seed=0, fold=self.folds and 0
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``spec.json`` and ``result.json``."""

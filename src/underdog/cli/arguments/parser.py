@@ -10,7 +10,7 @@ from underdog.cli.arguments.bench import add_bench
 from underdog.cli.arguments.data import add_data
 from underdog.cli.arguments.methods import add_methods
 from underdog.cli.arguments.results import add_export, add_predict, add_report
-from underdog.cli.arguments.runs import add_compare, add_demo, add_grid, add_train, add_tune
+from underdog.cli.arguments.runs import add_compare, add_demo, add_grid, add_probe, add_train, add_tune
 
 __all__ = ["parser"]
 
@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
         add_demo,
         add_train,
         add_compare,
+        add_probe,
         add_methods,
         add_grid,
         add_tune,

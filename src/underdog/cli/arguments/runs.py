@@ -10,12 +10,12 @@ from underdog.cli.arguments.cache import cache_arguments
 from underdog.cli.arguments.images import add_images
 from underdog.cli.arguments.machine import add_device, add_precision, add_workers
 from underdog.cli.arguments.methods import METHOD_HELP
-from underdog.cli.arguments.training import add_training
-from underdog.cli.arguments.values import ALL, grid, method, methods, number, whole
-from underdog.names import GRIDS, TARGET_PRECISION, TRIALS
+from underdog.cli.arguments.training import add_training, add_weights
+from underdog.cli.arguments.values import ALL, grid, method, methods, model, number, whole
+from underdog.names import BUDGETS, GRIDS, LIBRARIES, PROBE_METHODS, TARGET_PRECISION, TRIALS, TRIES
 
 __all__ = [
-    "DEMO", "DEMO_EPS", "DEMO_METHODS", "DEMO_SEEDS", "ENGINES", "add_compare", "add_demo", "add_grid", "add_train",
+    "DEMO", "DEMO_EPS", "DEMO_METHODS", "DEMO_SEEDS", "ENGINES", "add_compare", "add_demo", "add_grid", "add_probe", "add_train",
     "add_tune",
 ]  # fmt: skip
 
@@ -125,6 +125,49 @@ def add_compare(commands: Commands) -> None:
     add_precision(machine)
     add_workers(machine)
     command.set_defaults(devices=1)
+
+
+def add_probe(commands: Commands) -> None:
+    """The arguments of the command."""
+    command = commands.add_parser(
+        "probe",
+        help="all methods on the features of a frozen pretrained network, in a minute or two",
+        description="Compute what a pretrained network makes of every image, once, and train its classifier head alone with each "
+        "method and seed: the regularisation, and eps where a method has one, are chosen on validation images of a seed that is "
+        f"not reported, by {TRIES} trials for each method. A step of eps is one on features here: 16/255 is a standard deviation."
+        "\n\n" + METHOD_HELP,
+        epilog="examples:\n"
+        "  underdog probe photos/\n"
+        "  underdog probe photos/ --methods baseline,balanced-softmax,logit-adjust,aos --seeds 5 -o report.html\n"
+        "  underdog probe photos/ --model hf:dinov2/ --size 224\n\n"
+        "Features are kept in the cache: a second call, and one that was interrupted, computes what is missing.",
+    )
+    add_images(command)
+    cache_arguments(command.add_argument_group("cache"))
+    group = command.add_argument_group("network")
+    group.add_argument(
+        "--model", type=model, default="efficientnet-lite0", metavar="NAME",
+        help=f"the pretrained network: efficientnet-lite0; {'; '.join(LIBRARIES.values())} (default: efficientnet-lite0)",
+    )  # fmt: skip
+    add_weights(group)
+    group = command.add_argument_group("comparison")
+    group.add_argument(
+        "--methods", type=methods, default=list(PROBE_METHODS), metavar="A,B,...",
+        help=f"methods to compare (default: {','.join(PROBE_METHODS)})",
+    )  # fmt: skip
+    group.add_argument("--seeds", type=whole, default=10, metavar="N", help="seeds 0 to N-1 (default: 10)")
+    group.add_argument("--epochs", type=whole, default=30, metavar="N", help="passes over the features (default: 30)")
+    group.add_argument("--lr", type=number, default=1e-3, metavar="RATE", help="learning rate (default: 0.001)")
+    group.add_argument("--batch", type=whole, default=128, metavar="N", help="images per update (default: 128)")
+    group.add_argument(
+        "--budget", choices=BUDGETS, default="updates", help="as in 'compare', here by default as many updates for each method"
+    )  # fmt: skip
+    group.add_argument("--data-seed", type=whole, metavar="SEED", help="one seed for the data of all runs")
+    _target(command)
+    _out(command, "runs", report="report.html")
+    machine = command.add_argument_group("machine")
+    add_device(machine)
+    add_workers(machine)
 
 
 def add_grid(commands: Commands) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from underdog.cli.arguments.values import model, names, number, numbers, whole
 from underdog.names import AUGMENTATIONS, BUDGETS, EPS_GRID, LIBRARIES, MODELS, OPTIMIZERS, SCHEDULERS
 
-__all__ = ["add_training"]
+__all__ = ["add_training", "add_weights"]
 
 _GRID = ", ".join(f"{n}/255" for n in EPS_GRID)
 
@@ -88,17 +88,8 @@ def _optimization(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
 
 
-def _network(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--model", type=model, default="paper", metavar="NAME",
-        help=f"{', '.join(MODELS)}; {'; '.join(LIBRARIES.values())}; or package.module:factory of your own, a function "
-        "(channels, classes, (height, width)) -> torch.nn.Module, known by its name: after a change of its code use a new "
-        "--out (default: paper)",
-    )  # fmt: skip
-    group.add_argument(
-        "--width", type=number, default=1.0, metavar="W", help="multiplies the network's channels (default: 1)"
-    )
-    group.add_argument("--depth", type=whole, metavar="D", help="blocks of the paper's network (default: 2)")
+def add_weights(group: argparse._ActionsContainer) -> None:
+    """The options that say which pretrained weights a network gets, and what they expect."""
     group.add_argument(
         "--weights", type=Path, metavar="FILE.safetensors",
         help="pretrained weights for the network; a classifier head for another number of classes starts anew (default: those "
@@ -110,6 +101,20 @@ def _network(group: argparse._ArgumentGroup) -> None:
         "(default: those that lie beside the weights, otherwise the training part's)",
     )  # fmt: skip
     group.add_argument("--std", type=numbers, metavar="R,G,B", help="channel deviations, likewise")
+
+
+def _network(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--model", type=model, default="paper", metavar="NAME",
+        help=f"{', '.join(MODELS)}; {'; '.join(LIBRARIES.values())}; or package.module:factory of your own, a function "
+        "(channels, classes, (height, width)) -> torch.nn.Module, known by its name: after a change of its code use a new "
+        "--out (default: paper)",
+    )  # fmt: skip
+    group.add_argument(
+        "--width", type=number, default=1.0, metavar="W", help="multiplies the network's channels (default: 1)"
+    )
+    group.add_argument("--depth", type=whole, metavar="D", help="blocks of the paper's network (default: 2)")
+    add_weights(group)
     group.add_argument(
         "--freeze-until", metavar="LAYER",
         help="train this layer and what is defined after it; what comes before keeps its weights and BatchNorm statistics",

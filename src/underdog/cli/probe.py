@@ -1,0 +1,77 @@
+"""``underdog probe``: all methods on the features of a frozen pretrained network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from underdog.cli.common import Options, chosen_cache, devices_of_workers, methods_of, read, say, writable
+from underdog.cli.compare import compare_runs
+from underdog.cli.progress import bar
+from underdog.data.sources import Source
+from underdog.decision.rule import check_target
+from underdog.experiments.comparison import check_complete, comparison
+from underdog.features.extract import Extractor, extractor
+from underdog.features.space import feature_source
+from underdog.run.folders import occupied
+from underdog.run.search import PlannedRun, decay_search
+from underdog.run.spec import RunSpec
+from underdog.validate import check_positive
+
+__all__ = ["run"]
+
+#: Pixels of images that nobody gave another size.
+SIZE = (224, 224)
+
+
+def run(options: Options) -> None:
+    """Carry out the command."""
+    names = devices_of_workers(options)
+    check_positive("seeds", options.seeds, whole=True)
+    check_target(options.target_precision)
+    options.eps, options.tau, options.tuned = None, None, False
+    methods = methods_of(options, options.methods)
+    for method in methods:
+        check_complete(method.with_first_values())
+    early = comparison(_base(options, ""), methods, options.seeds, options.data_seed)
+    writable(options.output)
+    options.size = options.size or SIZE
+    with occupied(options.out):
+        frozen = extractor(options.model, (3, *options.size), names[0], options.weights, options.mean, options.std)
+        images = read(options, names[0])
+        source = _features(images, frozen, options)
+        specs = [replace(spec, data=source.fingerprint) for spec in early]
+        compare_runs([PlannedRun("", spec, decay_search(spec)) for spec in specs], source, names, options)
+
+
+def _base(options: Options, data: str) -> RunSpec:
+    """The run of a linear head that the options describe."""
+    return RunSpec(
+        data=data,
+        method="baseline",
+        rho=options.rho,
+        mu=options.mu,
+        minority=None if options.minority is None else tuple(options.minority),
+        majority_size=options.majority_size,
+        val_fraction=options.val_fraction,
+        test_fraction=options.test_fraction,
+        epochs=options.epochs,
+        lr=options.lr,
+        batch=options.batch,
+        optimizer="adamw",
+        scheduler="cosine",
+        budget=options.budget,
+        model="linear",
+    )
+
+
+def _features(images: Source, frozen: Extractor, options: Options) -> Source:
+    """The source of features of the images."""
+    cache, total = chosen_cache(options), sum(map(len, images.parts.values()))
+    if images.train.shape != (frozen.network.channels, *frozen.network.size):
+        frozen = extractor(
+            options.model, images.train.shape, options.device, options.weights, options.mean, options.std
+        )
+    with bar(f"features of {images.name} by {options.model}", total, " images") as shown:
+        found = {name: frozen.features(part, shown.update, cache) for name, part in images.parts.items()}
+    say(f"features of {total:,} images by {options.model}: {found['train'].shape[1]:,} of each")
+    return feature_source(images, found, frozen.network)

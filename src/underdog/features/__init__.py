@@ -1,0 +1,1 @@
+"""What a frozen pretrained network makes of images, as image sets of their own."""
