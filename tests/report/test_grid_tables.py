@@ -17,10 +17,11 @@ from underdog.errors import InputError
 from underdog.methods.expression import parse
 from underdog.metrics import Metrics
 from underdog.reporting import write_tables
-from underdog.reporting.collect import collect, run_of, tuning_runs
+from underdog.reporting.collect import collect, tuning_runs
 from underdog.reporting.grid_arrange import AT_AOS, Grid, arrange
 from underdog.reporting.methods import eps_of
 from underdog.reporting.published import F1, published
+from underdog.run.saved import run_of
 
 PAPER = ("baseline", "rus", "ros", "smote", "aos")
 MUS = (0.2, 0.4, 0.6, 0.8)

@@ -16,13 +16,14 @@ from safetensors.numpy import save_file
 from underdog import Answers, decision_report, read_predictions
 from underdog.data.sources import load_images
 from underdog.reporting import write_report
-from underdog.reporting.collect import collect, run_of
+from underdog.reporting.collect import collect
 from underdog.reporting.decision import Decision, decision
 from underdog.reporting.evidence import evidence
 from underdog.reporting.plots import styles
 from underdog.reporting.summary import variants
 from underdog.run.decide import load_errors
 from underdog.run.execute import execute, split_of
+from underdog.run.saved import run_of
 from underdog.run.spec import RunSpec
 
 TITLE = "What a decision needs"

@@ -11,10 +11,11 @@ from fake_runs import write_run
 from scipy import stats
 
 from underdog.metrics import Metrics
-from underdog.reporting.collect import Run, collect
+from underdog.reporting.collect import collect
 from underdog.reporting.perclass import class_sizes, confusions, mistakes, recalls
 from underdog.reporting.summary import SCORES, Difference, Spread, groups, mean_recall, paired, variants
 from underdog.reporting.words import MISSING
+from underdog.run.saved import Run
 from underdog.run.spec import Replicate
 
 

@@ -120,11 +120,11 @@ def _grid(
 
     from underdog.cli.commands import say  # noqa: PLC0415
     from underdog.cli.grid_text import changes, listing  # noqa: PLC0415
-    from underdog.reporting.collect import run_of  # noqa: PLC0415
     from underdog.reporting.terminal import printable  # noqa: PLC0415
     from underdog.run.estimate import Estimate  # noqa: PLC0415
     from underdog.run.folders import Runs, record_data  # noqa: PLC0415
     from underdog.run.queue import Queue  # noqa: PLC0415
+    from underdog.run.saved import run_of  # noqa: PLC0415
 
     sources = {block.name: _read(block, options, len(names)) for block in blocks}
     found = _entries(chosen, {name: s.fingerprint for name, s in sources.items()}, options)

@@ -16,7 +16,7 @@ from underdog.decision.curves import PrecisionRecall
 from underdog.decision.figures import DECISIONS, RIVALS, calibrations, told_apart, worst_errors
 from underdog.errors import InputError
 from underdog.metrics import Metrics
-from underdog.reporting.collect import UNREADABLE, Aside, reason
+from underdog.reporting.collect import Aside
 from underdog.reporting.decision_plots import Trace, mean_precision, recall_plot
 from underdog.reporting.evidence import Evidence, Proof, evidence
 from underdog.reporting.facts import Table
@@ -25,6 +25,7 @@ from underdog.reporting.plots import Style
 from underdog.reporting.summary import Variant
 from underdog.reporting.words import MISSING, decimal, plural, signed
 from underdog.run.decide import load_errors
+from underdog.run.saved import UNREADABLE, reason
 
 __all__ = ["Block", "Decision", "Errors", "Estimate", "Face", "Row", "Versus", "decision"]
 

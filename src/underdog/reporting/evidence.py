@@ -11,9 +11,10 @@ from underdog.decision.figures import judge
 from underdog.decision.replicates import Judged
 from underdog.errors import InputError
 from underdog.names import TARGET_PRECISION
-from underdog.reporting.collect import Aside, Run
+from underdog.reporting.collect import Aside
 from underdog.reporting.summary import Variant
 from underdog.reporting.verdict import REFERENCES
+from underdog.run.saved import Run
 
 __all__ = ["Evidence", "Proof", "evidence", "target_of"]
 

@@ -10,12 +10,12 @@ from underdog.methods.expression import Expression
 from underdog.methods.parameters import Value
 from underdog.metrics import G_MEAN_CORRECTION
 from underdog.names import EPS_GRID
-from underdog.reporting.collect import Run
 from underdog.reporting.methods import but_eps, eps_of, eps_text, is_own, parameters_text, stem, value_text
 from underdog.reporting.summary import SCORES, Group, Score, Spread, Variant
 from underdog.reporting.verdict import CONTROL
 from underdog.reporting.words import decimal, enumerated, plural, spread, thousands
 from underdog.run.queue import stated
+from underdog.run.saved import Run
 from underdog.run.spec import RunSpec
 from underdog.run.tune import Study, values_of
 

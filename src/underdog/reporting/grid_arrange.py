@@ -15,12 +15,12 @@ import pandas as pd
 from underdog.methods.expression import Expression
 from underdog.metrics import Metrics
 from underdog.reporting import published as paper
-from underdog.reporting.collect import Run
 from underdog.reporting.methods import but_eps, details, differ_in_eps, place, stem, varied
 from underdog.reporting.summary import Group, Spread, Variant, variants
 from underdog.reporting.verdict import CONTROL
 from underdog.reporting.words import MISSING, thousands
 from underdog.run.queue import stated
+from underdog.run.saved import Run
 from underdog.run.spec import Replicate, RunSpec, differing, settings_text
 
 __all__ = [

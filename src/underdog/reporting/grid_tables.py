@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from underdog.errors import InputError
-from underdog.reporting.collect import UNREADABLE, Aside, collect, reason, tuning_runs
+from underdog.reporting.collect import Aside, collect, tuning_runs
 from underdog.reporting.grid_arrange import F1, MEASURES, REFERENCE, SELECTIONS, Grid, Measure, Record, arrange
 from underdog.reporting.grid_pictures import Picture, pictures
 from underdog.reporting.grid_sheets import Sheet, sheets, variant_sheet
@@ -23,6 +23,7 @@ from underdog.reporting.page import environment, write_page
 from underdog.reporting.statistics import OverSets, over_sets
 from underdog.reporting.words import plural
 from underdog.run.files import read_json
+from underdog.run.saved import UNREADABLE, reason
 
 __all__ = ["csv_text", "latex", "latex_table", "markdown", "markdown_table", "plain", "write_tables"]
 

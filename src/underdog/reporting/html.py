@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from underdog.reporting.collect import Aside, Curve, Run, collect, tuning_runs, tuning_studies
+from underdog.reporting.collect import Aside, collect, tuning_runs, tuning_studies
 from underdog.reporting.decision import Decision, decision
 from underdog.reporting.decision_text import decision_text
 from underdog.reporting.facts import (
@@ -42,6 +42,7 @@ from underdog.reporting.plots import Dots, Lines, Style, curve_plot, dot_plot, s
 from underdog.reporting.summary import Difference, Group, Variant, paired, variants
 from underdog.reporting.verdict import CONTROL, REFERENCES, Verdict, verdict
 from underdog.reporting.words import decimal, interval, plural, signed, spread
+from underdog.run.saved import Curve, Run
 from underdog.run.tune import Study
 
 __all__ = ["write_report"]

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from underdog.errors import InputError
-from underdog.reporting.collect import Aside, Gallery, read_gallery
+from underdog.reporting.collect import Aside
 from underdog.reporting.methods import eps_text
 from underdog.reporting.summary import Group
 from underdog.reporting.words import plural
+from underdog.run.gallery import Gallery, load_gallery
 
 __all__ = ["Answer", "Picture", "Pictures", "pictures", "png"]
 
@@ -116,7 +117,7 @@ def pictures(group: Group) -> tuple[Pictures | None, list[Aside]]:
     asides = []
     for run in group.runs:
         try:
-            gallery = read_gallery(run)
+            gallery = load_gallery(run)
         except InputError as error:
             asides.append(Aside(run.name, f"its gallery only; {error}"))
             continue

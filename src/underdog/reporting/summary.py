@@ -10,8 +10,8 @@ import numpy as np
 from scipy import stats
 
 from underdog.metrics import Metrics
-from underdog.reporting.collect import Run
 from underdog.reporting.methods import labels
+from underdog.run.saved import Run
 from underdog.run.spec import Replicate, RunSpec, Setting
 
 __all__ = [

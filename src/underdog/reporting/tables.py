@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from underdog.reporting.collect import run_of
 from underdog.reporting.summary import Group, Spread, groups, mean_recall, paired
 from underdog.reporting.terminal import aligned
 from underdog.reporting.words import MINUS, MISSING, spread, thousands
+from underdog.run.saved import run_of
 
 __all__ = ["ASCII", "text_table"]
 
