@@ -25,8 +25,8 @@ from underdog.names import TARGET_PRECISION
 from underdog.ranks import ALONE, Ranks
 from underdog.reporting import write_report
 from underdog.reporting.methods import eps_text, parameters_text
-from underdog.reporting.tables import text_table
 from underdog.reporting.terminal import printable
+from underdog.reporting.text import text_table
 from underdog.reporting.words import duration
 from underdog.run.compare import comparison, eps_searches, plan
 from underdog.run.execute import Watcher, execute, finish, finished

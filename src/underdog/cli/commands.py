@@ -34,10 +34,11 @@ from underdog.methods.expression import Expression, parse
 from underdog.names import DEVICES
 from underdog.ranks import ALONE, Ranks
 from underdog.reporting.methods import eps_text
-from underdog.reporting.tables import ASCII
 from underdog.reporting.terminal import aligned, printable
+from underdog.reporting.text import ASCII
 from underdog.run.compare import comparison, eps_searches, plan
 from underdog.run.execute import split_of
+from underdog.run.files import write_atomic
 from underdog.run.network import network_settings
 from underdog.run.spec import RunSpec
 from underdog.run.tune import all_tuned
@@ -232,10 +233,15 @@ def demo(options: Options) -> None:
 def report(options: Options) -> None:
     if options.target_precision is not None:
         check_target(options.target_precision)
-    output = options.output or (None if options.tables else Path("report.html"))
-    if output is not None:
-        writable(output)
+    output = options.output or (None if options.tables or options.json else Path("report.html"))
+    if options.json == "-" and (output or options.tables):
+        raise InputError("--json - fills standard output, so it goes without -o and --tables: give it a file")
+    for path in filter(None, (output, options.json)):
+        if path != "-":
+            writable(Path(path))
     folders = finished_runs(options.runs)
+    if options.json is not None:
+        numbers(folders, options.json, options.target_precision)
     if options.tables is not None:
         tables(folders, options.runs, options.tables)
     if output is not None and (decisions := page(folders, output, options.target_precision)):
@@ -251,6 +257,18 @@ def tables(folders: Sequence[Path], runs: Path, output: Path) -> None:
     for title, sentences in write_tables(folders, runs, output).items():
         say("\n  ".join(printable(text).translate(ASCII) for text in (f"{title}:", *sentences)) + "\n")
     say(f"tables: {output / 'tables.html'}")
+
+
+def numbers(folders: Sequence[Path], output: str, target: float | None) -> None:
+    """Write what a report says as JSON, to a file or standard output."""
+    from underdog.reporting import report_json  # noqa: PLC0415
+
+    text = report_json(folders, target)
+    if output == "-":
+        print(text, end="", flush=True)
+    else:
+        write_atomic(Path(output), lambda path: path.write_text(text, encoding="utf-8"))
+        say(f"numbers: {output}")
 
 
 def page(folders: Sequence[Path], output: Path, target: float | None = None) -> str:

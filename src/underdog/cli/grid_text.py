@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from underdog.cli.progress import duration
 from underdog.reporting.methods import parameters_text
-from underdog.reporting.tables import text_table
 from underdog.reporting.terminal import aligned, printable
+from underdog.reporting.text import text_table
 from underdog.run.engine import Outcome
 from underdog.run.estimate import Estimate
 from underdog.run.folders import Runs

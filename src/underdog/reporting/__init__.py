@@ -1,8 +1,8 @@
-"""Pages and tables on finished runs."""
+"""Pages, tables and numbers on finished runs."""
 
 from __future__ import annotations
 
 from underdog.reporting.grid_tables import write_tables
-from underdog.reporting.html import write_report
+from underdog.reporting.html import report_json, write_report
 
-__all__ = ["write_report", "write_tables"]
+__all__ = ["report_json", "write_report", "write_tables"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -15,6 +17,7 @@ from underdog.run.saved import Run
 from underdog.run.spec import Replicate, RunSpec, Setting
 
 __all__ = [
+    "COSTS",
     "ENOUGH_SEEDS",
     "SCORES",
     "Difference",
@@ -31,6 +34,15 @@ __all__ = [
 #: Paired differences from fewer seeds get no interval.
 ENOUGH_SEEDS = 5
 CONFIDENCE = 0.95
+
+
+class Score(NamedTuple):
+    """What is measured of a run: its name for programs, its title, its value, and its decimal places."""
+
+    name: str
+    title: str
+    of: Callable[[Run, Metrics], float | None]
+    digits: int = 3
 
 
 @dataclass(frozen=True)
@@ -70,13 +82,13 @@ class Difference:
 
     Attributes:
         label, reference: the two methods.
-        keys: (n,) the replicate of each difference.
+        replicates: (n,) of each difference.
         spread: the n differences.
     """
 
     label: str
     reference: str
-    keys: tuple[Replicate, ...]
+    replicates: tuple[Replicate, ...]
     spread: Spread
 
     @property
@@ -100,9 +112,9 @@ class Group:
     method: str
     runs: tuple[Run, ...]
 
-    def spread(self, score: Callable[[Run], float | None]) -> Spread | None:
-        """A score over the runs; None where a run has no such score."""
-        values = [score(run) for run in self.runs]
+    def spread(self, score: Score, last: bool = False) -> Spread | None:
+        """A score over the runs, at the best epoch or the last; None where a run has no such score."""
+        values = [score.of(run, run.last if last else run.best) for run in self.runs]
         return None if any(v is None for v in values) else Spread(tuple(v for v in values if v is not None))
 
     @property
@@ -118,11 +130,12 @@ class Variant:
     classes: tuple[str, ...]
     groups: tuple[Group, ...]
 
-    @property
+    @cached_property
     def runs(self) -> tuple[Run, ...]:
+        """Of all groups."""
         return tuple(run for group in self.groups for run in group.runs)
 
-    @property
+    @cached_property
     def keys(self) -> tuple[Replicate, ...]:
         """Every seed and data seed, ascending."""
         return tuple(sorted({run.key for run in self.runs}))
@@ -166,25 +179,24 @@ def mean_recall(metrics: Metrics, classes: Iterable[int]) -> float | None:
     return float(metrics.recall[chosen].mean()) if chosen else None
 
 
-@dataclass(frozen=True)
-class Score:
-    """A column of a table of scores: its title, its value for a run, and its decimal places."""
-
-    title: str
-    of: Callable[[Run, Metrics], float | None]
-    digits: int = 3
-
-
 def _others(run: Run) -> frozenset[int]:
     return frozenset(range(len(run.classes))) - run.minority
 
 
 SCORES: tuple[Score, ...] = (
-    Score("macro-F1", lambda run, m: m.macro_f1),
-    Score("G-mean", lambda run, m: m.g_mean),
-    Score("G-mean, corrected", lambda run, m: m.g_mean_corrected),
-    Score("zero-recall classes", lambda run, m: float(m.zero_recall_classes), digits=1),
-    Score("balanced accuracy", lambda run, m: m.balanced_accuracy),
-    Score("recall, rare classes", lambda run, m: mean_recall(m, run.minority)),
-    Score("recall, other classes", lambda run, m: mean_recall(m, _others(run))),
+    Score("macro_f1", "macro-F1", lambda run, m: m.macro_f1),
+    Score("g_mean", "G-mean", lambda run, m: m.g_mean),
+    Score("g_mean_corrected", "G-mean, corrected", lambda run, m: m.g_mean_corrected),
+    Score("zero_recall_classes", "zero-recall classes", lambda run, m: float(m.zero_recall_classes), digits=1),
+    Score("balanced_accuracy", "balanced accuracy", lambda run, m: m.balanced_accuracy),
+    Score("recall_rare", "recall, rare classes", lambda run, m: mean_recall(m, run.minority)),
+    Score("recall_other", "recall, other classes", lambda run, m: mean_recall(m, _others(run))),
+)
+#: What a training took, which no epoch changes.
+COSTS: tuple[Score, ...] = (
+    Score("updates", "updates", lambda run, _: float(run.updates), digits=0),
+    Score("images_shown", "images shown", lambda run, _: float(run.images_seen), digits=0),
+    Score("altered_images", "altered images", lambda run, _: float(run.altered_images), digits=0),
+    Score("best_epoch", "best epoch", lambda run, _: float(run.best_epoch + 1), digits=1),
+    Score("seconds", "seconds", lambda run, _: sum(s for phase, s in run.seconds.items() if phase != "data"), digits=1),
 )
