@@ -16,7 +16,7 @@ from underdog.metrics import Metrics
 from underdog.reporting import write_report
 from underdog.reporting.collect import collect
 from underdog.reporting.problem import Mistakes, Problem, problem_of
-from underdog.reporting.summary import SCORES, Difference, Spread, groups, mean_recall, paired, variants
+from underdog.reporting.summary import SCORES, Difference, Spread, difference, groups, mean_recall, variants
 from underdog.run.saved import Run
 from underdog.run.spec import Replicate
 
@@ -79,12 +79,12 @@ def test_differences_are_paired_by_seed_and_data_seed(tmp_path: Path) -> None:
         *(write_run(tmp_path, "aos", seed=s, data_seed=d) for s, d in [(2, 2), (1, 1), (3, 9), (7, 7)]),
     )
     ros, aos = groups(runs)
-    found = paired(aos, ros)
+    found = difference(aos, ros)
     assert found is not None
     assert found.replicates == ((1, 1, -1), (2, 2, -1))
     f1 = {(r.spec.expression.name, r.key): r.best.macro_f1 for r in runs}
     assert found.spread.values == tuple(f1["aos", k] - f1["ros", k] for k in found.replicates)
-    assert paired(aos, groups(runs_of(write_run(tmp_path, "rus", seed=50)))[0]) is None
+    assert difference(aos, groups(runs_of(write_run(tmp_path, "rus", seed=50)))[0]) is None
 
 
 def test_labels_tell_settings_apart_only_where_needed(tmp_path: Path) -> None:

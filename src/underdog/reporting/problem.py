@@ -14,7 +14,7 @@ from underdog.reporting.decision import Decision, decision
 from underdog.reporting.images import Pictures, pictures
 from underdog.reporting.methods import about
 from underdog.reporting.searches import Search, searches
-from underdog.reporting.summary import COSTS, SCORES, Difference, Group, Spread, Variant, paired
+from underdog.reporting.summary import COSTS, SCORES, Difference, Group, Spread, Variant, difference
 from underdog.reporting.verdict import CONTROL, REFERENCES, Verdict, verdict
 from underdog.run.saved import Curve, Run
 from underdog.run.spec import Replicate, RunSpec
@@ -269,7 +269,7 @@ def _scores(group: Group) -> MethodScores:
 def _differences(variant: Variant) -> tuple[Difference, ...]:
     references = [g for method in (*REFERENCES, CONTROL) if (g := variant.group(method)) is not None]
     pairs = [(g, reference) for reference in references for g in variant.groups if g is not reference]
-    return tuple(d for g, reference in pairs if (d := paired(g, reference)) is not None)
+    return tuple(d for g, reference in pairs if (d := difference(g, reference)) is not None)
 
 
 def _recall(variant: Variant, k: int, times: int) -> ClassRecall:

@@ -22,12 +22,15 @@ __all__ = [
     "SCORES",
     "Difference",
     "Group",
+    "Paired",
     "Score",
     "Spread",
     "Variant",
+    "difference",
     "groups",
     "mean_recall",
     "paired",
+    "spread_of",
     "variants",
 ]
 
@@ -76,6 +79,15 @@ class Spread:
         return self.mean - half, self.mean + half
 
 
+class Paired(NamedTuple):
+    """The scores of two methods on the replicates that both have, and the one minus the other."""
+
+    replicates: tuple[Replicate, ...]
+    own: Spread
+    other: Spread
+    difference: Spread
+
+
 @dataclass(frozen=True)
 class Difference:
     """A method's score minus a reference's, for every seed that both have.
@@ -104,6 +116,12 @@ class Difference:
         return sd is None or min(values) <= 0 <= max(values) or abs(self.spread.mean) <= sd
 
 
+def spread_of(runs: Iterable[Run], score: Score, last: bool = False) -> Spread | None:
+    """A score over some runs, at the best epoch or the last; None where a run has no such score."""
+    values = [score.of(run, run.last if last else run.best) for run in runs]
+    return None if any(v is None for v in values) else Spread(tuple(v for v in values if v is not None))
+
+
 @dataclass(frozen=True)
 class Group:
     """The runs of one method as it was set, ordered by seed."""
@@ -114,8 +132,7 @@ class Group:
 
     def spread(self, score: Score, last: bool = False) -> Spread | None:
         """A score over the runs, at the best epoch or the last; None where a run has no such score."""
-        values = [score.of(run, run.last if last else run.best) for run in self.runs]
-        return None if any(v is None for v in values) else Spread(tuple(v for v in values if v is not None))
+        return spread_of(self.runs, score, last)
 
     @property
     def macro_f1(self) -> Spread:
@@ -165,12 +182,21 @@ def variants(runs: Iterable[Run]) -> tuple[Variant, ...]:
     return tuple(Variant(spec, classes, groups(own)) for (spec, classes, _), own in by_problem.items())
 
 
-def paired(group: Group, reference: Group) -> Difference | None:
+def paired(own: Iterable[Run], other: Iterable[Run], score: Score, last: bool = False) -> Paired | None:
+    """A score of two methods, replicate by replicate, at the best epoch or the last; None without a common one."""
+    scores = [{run.key: score.of(run, run.last if last else run.best) for run in runs} for runs in (own, other)]
+    both = [(key, scores[0][key], scores[1][key]) for key in sorted(scores[0].keys() & scores[1].keys())]
+    known = [(key, a, b) for key, a, b in both if a is not None and b is not None]
+    if not known:
+        return None
+    keys, ours, theirs = zip(*known, strict=True)
+    return Paired(keys, Spread(ours), Spread(theirs), Spread(tuple(a - b for _, a, b in known)))
+
+
+def difference(group: Group, reference: Group) -> Difference | None:
     """Macro-F1 of a method minus a reference's at the best epoch, seed by seed; None without a common seed."""
-    own, other = ({run.key: run.best.macro_f1 for run in g.runs} for g in (group, reference))
-    keys = tuple(sorted(own.keys() & other.keys()))
-    values = tuple(own[key] - other[key] for key in keys)
-    return Difference(group.label, reference.label, keys, Spread(values)) if keys else None
+    found = paired(group.runs, reference.runs, SCORES[0])
+    return found and Difference(group.label, reference.label, found.replicates, found.difference)
 
 
 def mean_recall(metrics: Metrics, classes: Iterable[int]) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from underdog.decision.bootstrap import Interval
 from underdog.reporting.decision import Decision
-from underdog.reporting.summary import COSTS, SCORES, Group, groups, paired
+from underdog.reporting.summary import COSTS, SCORES, Group, difference, groups
 from underdog.reporting.terminal import aligned
 from underdog.reporting.words import MINUS, MISSING, bounds, estimate, percent, plural, spread, thousands
 from underdog.run.saved import run_of
@@ -37,7 +37,7 @@ def text_table(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _row(group: Group, ros: Group | None) -> tuple[str, ...]:
-    against = paired(group, ros) if ros is not None and group is not ros else None
+    against = difference(group, ros) if ros is not None and group is not ros else None
     found = {s.name: group.spread(s) for s in (*SCORES, *COSTS)}
     updates = found["updates"]
     cells = (
@@ -62,12 +62,12 @@ def _lines(title: str, found: Decision) -> list[str]:
     reference = next(iter(found.differences), None)
     minus = () if reference is None else (f"minus {reference}",)
 
-    def difference(label: str, own: Mapping[str, Any]) -> tuple[str, ...]:
+    def beside(label: str, own: Mapping[str, Any]) -> tuple[str, ...]:
         return () if reference is None else (_with_bounds(own.get(label), sign=True),)
 
     overall = [("method", "macro-F1", *minus)]
     overall += [
-        (label, _with_bounds(m.macro_f1), *difference(label, found.differences.get(reference or "", {})))
+        (label, _with_bounds(m.macro_f1), *beside(label, found.differences.get(reference or "", {})))
         for label, m in found.methods.items()
     ]
     recall = f"recall at {percent(found.target)} precision"
@@ -77,7 +77,7 @@ def _lines(title: str, found: Decision) -> list[str]:
             c.name[:NAME],
             label,
             *map(_with_bounds, (m.average_precision, m.threshold_recall, m.threshold_precision, m.recall_at_precision)),
-            *difference(
+            *beside(
                 label, {o: s.get("recall_at_precision") for o, s in c.differences.get(reference or "", {}).items()}
             ),
         )
