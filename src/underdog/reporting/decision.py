@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from underdog.decision.answers import Answers, read_predictions
 from underdog.decision.bootstrap import Bootstrap, Interval, paired_bootstrap
+from underdog.decision.calibration import Calibration
 from underdog.decision.curves import PrecisionRecall
-from underdog.decision.figures import DECISIONS, RIVALS, calibrations, judge, told_apart, worst_errors
+from underdog.decision.figures import DECISIONS, RIVALS, judge, told_apart, worst_errors
 from underdog.decision.replicates import Judged
+from underdog.decision.rule import DecisionRule
 from underdog.errors import InputError
 from underdog.metrics import Metrics
 from underdog.names import TARGET_PRECISION
@@ -259,20 +261,18 @@ def _method(own: tuple[_Proof, ...], macro_f1: Interval) -> MethodDecision:
             name: _mean(_scored(answers(p), p.judged, tau).macro_f1 for p in own) for name, tau in DECISIONS.items()
         }
 
-    chosen = [p.judged.rule.correction for p in own]
-    found = [calibrations(p.val, p.judged.test, p.run.prior) for p in own]
+    before = [_calibration(p.judged.rule.uncorrected, p.judged.test) for p in own]
+    after = [_calibration(p.judged.rule, p.judged.test) for p in own]
     return MethodDecision(
         macro_f1=macro_f1,
         decisions={"validation": scores(lambda p: p.val), "test": scores(lambda p: p.judged.test)},
-        corrections=dict(Counter(chosen).most_common()),
-        calibration={
-            measure: (
-                _mean(every["none"]["test"][measure] for every in found),
-                _mean(every[own]["test"][measure] for every, own in zip(found, chosen, strict=True)),
-            )
-            for measure in ("ece", "nll", "brier")
-        },
+        corrections=dict(Counter(p.judged.rule.correction for p in own).most_common()),
+        calibration={m: (_mean(c[m] for c in before), _mean(c[m] for c in after)) for m in ("ece", "nll", "brier")},
     )
+
+
+def _calibration(rule: DecisionRule, answers: Answers) -> dict[str, Any]:
+    return Calibration.of(answers.logits / rule.temperature + rule.shift, answers.labels).to_json()
 
 
 def _class(name: str, proofs: _Proofs, found: Bootstrap, test: Answers) -> RareClass:
