@@ -172,6 +172,8 @@ def _rank_plot(found: Ranking, styles: Mapping[str, Style], name: str) -> Markup
         )  # fmt: skip
         for text in drawn["labels"]:
             text.set_color(INK)
+        for bar in (line for lines in drawn["crossbars"] for line in lines):
+            bar.set_xdata(sorted(bar.get_xdata()))  # scikit-posthocs takes them in the order of a set
         first = min(ranks.values())
         axes.plot([first, first + bound], [1.9, 1.9], color=INK, linewidth=1)
         axes.text(first, 2.05, f"critical difference {bound:.2f}", va="bottom")
