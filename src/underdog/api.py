@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from underdog import reporting
 from underdog.data.sources import Source
 from underdog.data.split import Split
 from underdog.decision.rule import check_target
@@ -24,9 +25,8 @@ from underdog.methods.build import build, canonical
 from underdog.methods.method import Method
 from underdog.names import TARGET_PRECISION
 from underdog.paths import run_folders
-from underdog.reporting import write_report
-from underdog.reporting.tables import text_table
 from underdog.reporting.terminal import printable
+from underdog.reporting.text import text_table
 from underdog.run.engine import Engine, Job, Serial
 from underdog.run.execute import Watcher, finish
 from underdog.run.files import write_json
@@ -78,7 +78,7 @@ class Comparison:
 
     def report(self, output: str | Path = "report.html") -> Path:
         """Write a page on them, and return its path."""
-        write_report(self.folders, Path(output))
+        reporting.write_report(self.folders, Path(output))
         return Path(output)
 
 
@@ -202,7 +202,7 @@ def report(runs: str | Path, output: str | Path = "report.html", target_precisio
     """
     if target_precision is not None:
         check_target(target_precision)
-    write_report(run_folders(Path(runs)), Path(output), target_precision)
+    reporting.write_report(run_folders(Path(runs)), Path(output), target_precision)
     return Path(output)
 
 

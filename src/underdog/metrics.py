@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,12 +79,12 @@ class Metrics:
         """(K,) harmonic mean of precision and recall."""
         return _divide(2 * np.diag(self.confusion), self.support + self.confusion.sum(0))
 
-    @property
+    @cached_property
     def macro_f1(self) -> float:
         """Mean F1 over the classes that occur or are predicted."""
         return float(self.f1[self.support + self.confusion.sum(0) > 0].mean())
 
-    @property
+    @cached_property
     def g_mean(self) -> float:
         """Geometric mean of the recalls, 0 where one is 0."""
         recall = self.recall[self.support > 0]

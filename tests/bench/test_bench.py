@@ -14,7 +14,7 @@ from underdog import PaperNet
 from underdog.bench import memory, peers, report, setting
 from underdog.bench.floors import Share, flop, peak
 from underdog.bench.peers import Missing
-from underdog.bench.report import Report, measurements
+from underdog.bench.report import BenchReport, measurements
 from underdog.bench.setting import BenchSetting, BenchSizes
 from underdog.bench.timing import TimePairs, compare, interval, measured
 
@@ -145,7 +145,7 @@ def test_a_peer_that_is_not_there_is_named_with_what_to_install(
     lost = [figure for name in names for figure in work[name]() if isinstance(figure, Missing)]
     assert len(lost) == 8  # memory's two among them
     assert all("cannot be imported (No module named" in m.why and "pip install" in m.why for m in lost)
-    text = Report.of(tiny, lost).markdown()
+    text = BenchReport.of(tiny, lost).markdown()
     assert text.count("- not measured: ") == 8
     assert "torchattacks cannot be imported" in text
 

@@ -26,7 +26,7 @@ LAYERS = [
     ["train"],
     ["loop"],
     ["run", "bench"],
-    ["reporting"],
+    ["reporting", "features"],
     ["experiments"],
     ["api"],
     ["cli", "__main__"],

@@ -18,9 +18,10 @@ from sklearn.metrics import (
 
 from underdog import Answers, DecisionRule, Judged
 from underdog.decision.calibration import BINS, Calibration
-from underdog.decision.curves import PrecisionRecall
+from underdog.decision.curves import PrecisionRecall, area_under_curve
 from underdog.decision.figures import told_apart
 from underdog.decision.replicates import Resamples, replicated
+from underdog.decision.rule import choose_threshold
 
 CLASSES = ("a", "b", "c")
 
@@ -120,3 +121,27 @@ def test_told_apart_is_the_share_of_pairs_ranked_rightly() -> None:
     assert told_apart(test, 0, 2) == pytest.approx(pairs)
     kept = test.labels != 1
     assert told_apart(test, 0, 2) == pytest.approx(roc_auc_score(test.labels[kept] == 0, margin[kept]))
+
+
+@pytest.mark.parametrize("values", [3, 50, None], ids=["many ties", "some ties", "no ties"])
+def test_curves_areas_and_thresholds_are_scikit_learns_to_the_last_bit(values: int | None) -> None:
+    rng = np.random.default_rng(0)
+    for n in rng.integers(2, 400, 200):
+        scores = rng.random(n) if values is None else rng.integers(0, values, n) / values
+        truth = np.append([True, False], rng.random(n - 2) < rng.random())
+        assert area_under_curve(scores, truth) == roc_auc_score(truth, scores)
+        curve = PrecisionRecall.of(scores, truth)
+        precision, recall, threshold = (v[::-1] for v in precision_recall_curve(truth, scores))
+        gains = np.diff(recall) > 0
+        np.testing.assert_array_equal(curve.recall, recall[1:][gains])
+        np.testing.assert_array_equal(curve.precision, precision[1:][gains])
+        np.testing.assert_array_equal(curve.threshold, threshold[gains])
+        assert curve.average_precision == average_precision_score(truth, scores)
+        chosen = choose_threshold(scores, truth, 0.6)
+        reached = np.flatnonzero((precision[1:] >= 0.6) & (recall[1:] > 0))
+        if len(reached):
+            found = chosen.value, chosen.precision, chosen.recall
+            assert found == (threshold[reached[-1]], precision[1:][reached[-1]], recall[1:][reached[-1]])
+            assert chosen.flagged == (scores >= chosen.value).sum()
+        else:
+            assert chosen.value is None

@@ -91,7 +91,7 @@ def write_run(
             "test": None if spec.tuning else dict(zip(classes, support, strict=True)),
         },
         "image_shape": list(shape),
-        "reading": {"size": list(shape[1:]), "resize": None, "channels": shape[0]},
+        "reading": {"size": list(shape[1:]), "resize": "crop", "channels": shape[0]},
         "test": test,
         "last_epoch_test": None if spec.tuning else scores(),
         "val": scores(),

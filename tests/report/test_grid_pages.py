@@ -20,9 +20,9 @@ from test_report_page import Page, check
 
 from underdog.errors import InputError
 from underdog.reporting import write_tables
-from underdog.reporting.grid_pictures import on_scale
-from underdog.reporting.grid_sheets import Cell, Line, Sheet
-from underdog.reporting.grid_tables import csv_text, latex, latex_table, markdown, markdown_table, plain
+from underdog.reporting.grid.files import csv_text, latex, latex_table, markdown, markdown_table, plain
+from underdog.reporting.grid.pictures import on_scale
+from underdog.reporting.grid.sheets import Cell, Line, Sheet
 from underdog.reporting.summary import Spread
 
 NAMES = (

@@ -17,10 +17,11 @@ from underdog.errors import InputError
 from underdog.methods.expression import parse
 from underdog.metrics import Metrics
 from underdog.reporting import write_tables
-from underdog.reporting.collect import collect, run_of, tuning_runs
-from underdog.reporting.grid_arrange import AT_AOS, Grid, arrange
+from underdog.reporting.collect import collect, tuning_runs
+from underdog.reporting.grid.arrange import AT_AOS, Arrangement, arrange
 from underdog.reporting.methods import eps_of
 from underdog.reporting.published import F1, published
+from underdog.run.saved import run_of
 
 PAPER = ("baseline", "rus", "ros", "smote", "aos")
 MUS = (0.2, 0.4, 0.6, 0.8)
@@ -30,7 +31,7 @@ def folders_of(home: Path) -> list[Path]:
     return sorted(path.parent for path in home.glob("*/result.json"))
 
 
-def grid_of(home: Path, names: dict[str, str] | None = None) -> Grid:
+def grid_of(home: Path, names: dict[str, str] | None = None) -> Arrangement:
     """The only budget's grid."""
     runs = [run for run in collect(folders_of(home)).runs if run.part == "test"]
     (grid,) = arrange(runs, tuning_runs(runs).runs, names or {})

@@ -10,7 +10,9 @@ import pytest
 from fake_runs import write_run
 
 from underdog.errors import InputError
-from underdog.reporting.collect import collect, read_gallery, run_of, tuning_runs
+from underdog.reporting.collect import collect, tuning_runs
+from underdog.run.gallery import load_gallery
+from underdog.run.saved import run_of
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -27,7 +29,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert run.best.macro_f1 == written["test"]["macro_f1"]
     assert run.curve is not None
     assert run.curve.loss == (1, 1 / 2, 1 / 3)
-    gallery = read_gallery(run)
+    gallery = load_gallery(run)
     assert gallery is not None
     assert gallery.original.shape == (3, 1, 8, 8)
 
@@ -112,9 +114,9 @@ def test_a_broken_or_foreign_gallery_is_refused(tmp_path: Path) -> None:
     for content in (path.read_bytes()[:100], b"", (other / path.name).read_bytes()):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"gallery\.safetensors: "):
-            read_gallery(run)
+            load_gallery(run)
     path.unlink()
-    assert read_gallery(run) is None
+    assert load_gallery(run) is None
 
 
 def test_tuning_runs_lie_beside_the_runs(tmp_path: Path) -> None:

@@ -13,16 +13,15 @@ import pytest
 from fake_runs import HOSTILE, write_run
 from safetensors.numpy import save_file
 
-from underdog import Answers, decision_report, read_predictions
+from underdog import decision_report, read_predictions
 from underdog.data.sources import load_images
 from underdog.reporting import write_report
-from underdog.reporting.collect import collect, run_of
+from underdog.reporting.collect import collect
 from underdog.reporting.decision import Decision, decision
-from underdog.reporting.evidence import evidence
-from underdog.reporting.plots import styles
 from underdog.reporting.summary import variants
 from underdog.run.decide import load_errors
 from underdog.run.execute import execute, split_of
+from underdog.run.saved import run_of
 from underdog.run.spec import RunSpec
 
 TITLE = "What a decision needs"
@@ -35,7 +34,7 @@ def runs(tmp_path: Path) -> list[Path]:
 
 def section(folders: list[Path], target: float | None = None) -> tuple[Decision | None, list[str]]:
     (variant,) = variants(collect(folders).runs)
-    found, asides = decision(variant, styles([(g.label, g.method) for g in variant.groups]), "v0", target)
+    found, asides = decision(variant, target)
     return found, [a.reason for a in asides]
 
 
@@ -44,7 +43,7 @@ def page(folders: list[Path], out: Path) -> str:
     return re.sub(r"\s+", " ", (out / "page.html").read_text(encoding="utf-8"))
 
 
-def test_figures_are_means_over_seeds_of_what_one_run_reports(runs: list[Path]) -> None:
+def test_results_are_means_over_seeds_of_what_one_run_reports(runs: list[Path], tmp_path: Path) -> None:
     found, asides = section(runs)
     assert found is not None
     assert asides == []
@@ -52,22 +51,29 @@ def test_figures_are_means_over_seeds_of_what_one_run_reports(runs: list[Path]) 
     for seed in range(2):
         parts = read_predictions(runs[2 + seed] / "predictions.csv")
         reports.append(decision_report(parts["val"], parts["test"], [50, 50, 50], ["cat"], replicates=10))
-    row = next(row for row in found.classes[0].rows if row.label == "ros")
+    cat, own = found.classes[0], found.classes[0].methods["ros"]
     cats = [report["classes"]["cat"] for report in reports]
-    assert row.cells[0].value == f"{np.mean([c['average_precision'] for c in cats]):.3f}"
-    assert row.cells[1].value == f"{np.mean([c['recall_at_precision']['recall'] for c in cats]):.3f}"
-    assert row.cells[2].value == f"{np.mean([c['threshold']['recall'] for c in cats]):.3f}"
-    assert found.classes[0].remark == "30 test images in 15 groups; thresholds from 10 validation images"
-    scores = dict(found.decisions.rows)["ros"]
-    assert scores[2] == f"{np.mean([r['decisions']['argmax']['test']['macro_f1'] for r in reports]):.3f}"
-    assert {v.reference: v.labels for v in found.versus} == {"ros": ("baseline", "aos"), "baseline": ("ros", "aos")}
+    assert own.average_precision.value == pytest.approx(np.mean([c["average_precision"] for c in cats]))
+    assert own.recall_at_precision.value == pytest.approx(np.mean([c["recall_at_precision"]["recall"] for c in cats]))
+    assert own.threshold_recall.value == pytest.approx(np.mean([c["threshold"]["recall"] for c in cats]))
+    assert own.thresholds == tuple(r["rule"]["thresholds"][0]["value"] for r in reports)
+    assert own.expected == pytest.approx([np.mean([c["expected"][w] for c in cats]) for w in ("before", "after")])
+    assert (cat.images, cat.groups, set(cat.validation)) == (30, 15, {10})
+    assert "30 test images in 15 groups; thresholds from 10 validation images" in page(runs, tmp_path)
+    scores = [r["decisions"]["argmax"]["test"]["macro_f1"] for r in reports]
+    assert found.methods["ros"].decisions["test"]["argmax"] == pytest.approx(np.mean(scores))
+    assert found.methods["ros"].macro_f1.value == pytest.approx(np.mean(scores), abs=1e-6)
+    assert {r: tuple(own) for r, own in found.differences.items()} == {
+        "ros": ("baseline", "aos"),
+        "baseline": ("ros", "aos"),
+    }
 
 
 def test_another_target_moves_the_recalls(runs: list[Path]) -> None:
     found = [section(runs, target)[0] for target in (0.3, 1.0)]
-    recalls = [float(f.classes[0].rows[0].cells[1].value) for f in found if f is not None]
+    recalls = [f.classes[0].methods["baseline"].recall_at_precision.value or 0 for f in found if f is not None]
     assert recalls[0] > recalls[1]
-    assert [f.target for f in found if f is not None] == ["30%", "100%"]
+    assert [f.target for f in found if f is not None] == [0.3, 1.0]
 
 
 def test_runs_without_predictions_have_no_section(tmp_path: Path) -> None:
@@ -105,9 +111,8 @@ def test_predictions_that_do_not_fit_are_set_aside(
     assert len(asides) == 1
     assert message in asides[0]
     assert "its decision figures only" in page(runs, tmp_path)
-    counts = {row.label: row.cells[4].value for row in found.classes[0].rows}
-    assert counts["ros"].endswith("of 1")
-    assert counts["aos"].endswith("of 2")
+    counts = {label: len(own.thresholds) for label, own in found.classes[0].methods.items()}
+    assert (counts["ros"], counts["aos"]) == (1, 2)
 
 
 @pytest.mark.parametrize("content", ["no safetensors", "another size", "another type"])
@@ -129,9 +134,9 @@ def test_each_error_has_its_own_picture(runs: list[Path]) -> None:
     found, _ = section(runs[4:5])
     assert found is not None
     (errors,) = found.errors
-    assert len({face.picture for face in errors.faces}) == len(errors.faces) > 0
-    assert all(face.name == "cat" and face.item.startswith("test/cat/") for face in errors.faces)
-    assert set(load_errors(runs[4])) >= {face.item for face in errors.faces}
+    assert len({answer.pixels.tobytes() for answer in errors.answers}) == len(errors.answers) > 0
+    assert all(answer.name == "cat" and answer.item.startswith("test/cat/") for answer in errors.answers)
+    assert set(load_errors(runs[4])) >= {answer.item for answer in errors.answers}
 
 
 @pytest.mark.parametrize(
@@ -168,8 +173,7 @@ def test_classes_rare_with_some_seeds_count_only_those(tmp_path: Path) -> None:
     ]
     found, _ = section(folders)
     assert found is not None
-    seeds = {block.name: block.rows[0].cells[4].value.split(" of ")[1] for block in found.classes}
-    assert seeds == {"cat": "2", "dog": "1"}
+    assert {c.name: len(c.methods["ros"].thresholds) for c in found.classes} == {"cat": 2, "dog": 1}
     remark = "figures of a class are of the seeds with which it is rare"
     assert [remark in page(some, tmp_path) for some in (folders, folders[::3])] == [True, False]
 
@@ -202,7 +206,7 @@ def test_a_real_run_keeps_its_decision(tmp_path: Path) -> None:
     found, asides = section([folder])
     assert asides == []
     assert found is not None
-    assert found.target == "70%"
+    assert found.target == 0.7
 
 
 def test_tuning_results_say_that_there_is_none(tmp_path: Path) -> None:
@@ -231,9 +235,6 @@ def test_a_wrong_target_is_refused(tmp_path: Path, runs: list[Path], underdog: C
 
 
 def test_evidence_is_paired_over_the_same_groups(runs: list[Path]) -> None:
-    (variant,) = variants(collect(runs).runs)
-    found, _ = evidence(variant)
+    found, _ = section(runs)
     assert found is not None
-    assert isinstance(found.test, Answers)
-    assert (found.bootstrap.groups, found.bootstrap.images) == (45, 90)
-    assert set(found.bootstrap.differences) == {"ros", "baseline"}
+    assert (found.groups, found.images) == (45, 90)

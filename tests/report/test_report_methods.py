@@ -15,11 +15,11 @@ from fake_runs import write_run
 from underdog.methods.table import METHODS
 from underdog.reporting import write_report, write_tables
 from underdog.reporting.collect import collect, tuning_runs, tuning_studies
-from underdog.reporting.facts import searches
-from underdog.reporting.grid_arrange import arrange
+from underdog.reporting.grid.arrange import arrange
 from underdog.reporting.methods import labels, place
+from underdog.reporting.searches import searches
 from underdog.reporting.summary import groups, variants
-from underdog.reporting.tables import text_table
+from underdog.reporting.text import text_table
 from underdog.run.queue import described
 from underdog.run.spec import RunSpec, Setting
 

@@ -9,7 +9,8 @@ import pytest
 from fake_runs import HOSTILE
 
 from underdog.methods.table import METHODS
-from underdog.reporting.plots import Dots, Lines, Style, curve_plot, dot_plot, styles
+from underdog.reporting.plots import Style, curve_plot, dot_plot, styles
+from underdog.reporting.summary import Spread
 
 STYLE = Style("#d55e00", "o", (2, 1))
 
@@ -24,30 +25,30 @@ def texts(svg: str) -> list[str]:
 
 def test_any_label_is_drawn_as_it_is() -> None:
     names = [name for name in HOSTILE if name.isascii() and len(name) < 50]
-    svg = dot_plot([Dots(n, STYLE, (0.1, 0.2), 0.15) for n in names], "$x_1$ <b>", "f", 'a "b" <c>')
+    svg = dot_plot({n: Spread((0.1, 0.2)) for n in names}, dict.fromkeys(names, STYLE), "$x_1$ <b>", "f", 'a "b" <c>')
     assert set(names) <= set(texts(svg))
     assert "$x_1$ <b>" in texts(svg)
     assert parsed(svg)[0].get("aria-label") == 'a "b" <c>'
 
 
 def test_a_point_for_every_seed() -> None:
-    svg = dot_plot([Dots("a", STYLE, (0.1, 0.2, 0.4), 0.2, (0.0, 0.5))], "x", "f", "alt", zero=True)
-    assert len(list(parsed(svg).iter("use"))) >= 3
+    svg = dot_plot({"a": Spread((0.1, 0.2, 0.4, 0.3, 0.2))}, {"a": STYLE}, "x", "f", "alt", differences=True)
+    assert len(list(parsed(svg).iter("use"))) >= 5
     assert "var(--ink)" in svg
     assert "http" not in svg
 
 
 def test_figures_do_not_depend_on_the_users_settings() -> None:
-    lines = [Lines(STYLE, ((1.0, 0.1), (0.5, 0.05)))]
-    plain = curve_plot(lines, "loss", "f", "alt", log=True)
+    lines = {"a": [(1.0, 0.1), (0.5, 0.05)]}
+    plain = curve_plot(lines, {"a": STYLE}, "loss", "f", "alt", log=True)
     with mpl.rc_context({"font.size": 30, "axes.grid": True, "axes.facecolor": "red", "svg.fonttype": "path"}):
-        assert curve_plot(lines, "loss", "f", "alt", log=True) == plain
+        assert curve_plot(lines, {"a": STYLE}, "loss", "f", "alt", log=True) == plain
     assert "0.1" in texts(plain)
 
 
 @pytest.mark.parametrize("values", [((0.0, 0.0),), ((1.0,), (2.0,)), ((0.5, 0.5, 0.5),)])
 def test_odd_curves(values: tuple[tuple[float, ...], ...]) -> None:
-    figure = curve_plot([Lines(STYLE, values)], "loss", "f", "alt", log=True)
+    figure = curve_plot({"a": values}, {"a": STYLE}, "loss", "f", "alt", log=True)
     assert "epoch" in texts(figure)
     assert "nan" not in figure.lower()
 

@@ -12,8 +12,10 @@ from fake_runs import write_run
 
 from underdog.names import EPS_GRID
 from underdog.reporting.collect import collect, tuning_studies
-from underdog.reporting.facts import searches
+from underdog.reporting.facts import searched as parameters
+from underdog.reporting.facts import values_text
 from underdog.reporting.html import write_report
+from underdog.reporting.searches import searches
 from underdog.reporting.summary import variants
 from underdog.run.spec import RunSpec
 from underdog.run.tune import Study, study_of
@@ -56,8 +58,8 @@ def test_a_report_says_how_parameters_came_about(k: int, said: str, tmp_path: Pa
     assert given.sentence == "ros: ratio = 0.3; given when the runs were started."
     assert re.search(said, found.sentence)
     assert "without test images" in found.sentence
-    assert found.names == "k"
-    assert [(f.name, f.value) for f in found.tried] == [("5", "0.600"), ("3", "0.700")]
+    assert parameters(found) == "k"
+    assert [(t.values, t.score) for t in found.tried] == [({"k": 5}, 0.6), ({"k": 3}, 0.7)]
     assert [a.name for a in asides] == ["tuning/study-broken.json"]
 
 
@@ -93,7 +95,7 @@ def test_a_search_over_the_grid_is_told_from_one_by_trials_beside_it(tmp_path: P
     )
     (by_grid,) = searches(variant, tuning, [study])
     assert "eps is the one with the highest" in by_grid.sentence
-    assert [f.name for f in by_grid.tried] == [f"{n}/255" for n in EPS_GRID]
+    assert [values_text(t.values) for t in by_grid.tried] == [f"{n}/255" for n in EPS_GRID]
     (by_trials,) = searches(variant, tuning[:1], [study])
     assert "would have chosen eps 3/255, tau 0.2" in by_trials.sentence
-    assert [f.name for f in by_trials.tried] == ["16/255, 0.6", "3/255, 0.2"]
+    assert [values_text(t.values) for t in by_trials.tried] == ["16/255, 0.6", "3/255, 0.2"]

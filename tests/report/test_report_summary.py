@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,18 @@ from fake_runs import write_run
 from scipy import stats
 
 from underdog.metrics import Metrics
-from underdog.reporting.collect import Run, collect
-from underdog.reporting.perclass import class_sizes, confusions, mistakes, recalls
-from underdog.reporting.summary import SCORES, Difference, Spread, groups, mean_recall, paired, variants
-from underdog.reporting.words import MISSING
+from underdog.reporting import write_report
+from underdog.reporting.collect import collect
+from underdog.reporting.problem import Mistakes, Problem, problem_of
+from underdog.reporting.summary import SCORES, Difference, Spread, difference, groups, mean_recall, variants
+from underdog.run.saved import Run
 from underdog.run.spec import Replicate
+
+
+def problem_of_runs(runs: Sequence[Run]) -> Problem:
+    """The only problem of some runs."""
+    (variant,) = variants(runs)
+    return problem_of(variant)[0]
 
 
 def runs_of(*folders: Path) -> tuple[Run, ...]:
@@ -70,12 +79,12 @@ def test_differences_are_paired_by_seed_and_data_seed(tmp_path: Path) -> None:
         *(write_run(tmp_path, "aos", seed=s, data_seed=d) for s, d in [(2, 2), (1, 1), (3, 9), (7, 7)]),
     )
     ros, aos = groups(runs)
-    found = paired(aos, ros)
+    found = difference(aos, ros)
     assert found is not None
-    assert found.keys == ((1, 1, -1), (2, 2, -1))
+    assert found.replicates == ((1, 1, -1), (2, 2, -1))
     f1 = {(r.spec.expression.name, r.key): r.best.macro_f1 for r in runs}
-    assert found.spread.values == tuple(f1["aos", k] - f1["ros", k] for k in found.keys)
-    assert paired(aos, groups(runs_of(write_run(tmp_path, "rus", seed=50)))[0]) is None
+    assert found.spread.values == tuple(f1["aos", k] - f1["ros", k] for k in found.replicates)
+    assert difference(aos, groups(runs_of(write_run(tmp_path, "rus", seed=50)))[0]) is None
 
 
 def test_labels_tell_settings_apart_only_where_needed(tmp_path: Path) -> None:
@@ -121,57 +130,53 @@ def test_scores_of_rare_and_other_classes(tmp_path: Path) -> None:
 def test_recalls_are_split_where_the_rare_classes_vary(tmp_path: Path) -> None:
     rare = [("cat",), ("cat",), ("dog",)]
     runs = runs_of(*(write_run(tmp_path, m, s, minority=rare[s]) for m in ("ros", "aos") for s in range(3)))
-    (variant,) = variants(runs)
-    table = recalls(variant)
-    assert table.mixed
-    assert [row.rare for row in table.rows] == ["rare in 2 of 3", "rare in 1 of 3", ""]
+    found = problem_of_runs(runs)
+    assert found.mixed
+    assert [c.rare for c in found.recalls] == [2, 1, 0]
 
-    def naive(method: str, k: int, seeds: list[int]) -> str:
-        of = [r.best.confusion[k, k] / 30 for r in runs if r.spec.expression.name == method and r.spec.seed in seeds]
-        return f"{sum(of) / len(of):.3f}"
+    def naive(method: str, k: int, seeds: list[int]) -> tuple[float, ...]:
+        named = [r for r in runs if r.spec.expression.name == method and r.spec.seed in seeds]
+        return tuple(r.best.confusion[k, k] / 30 for r in named)
 
-    assert [c.text for c in table.rows[0].cells] == [
-        *(naive(m, 0, [0, 1]) for m in ("ros", "aos")),
-        *(naive(m, 0, [2]) for m in ("ros", "aos")),
-    ]
-    assert [c.text for c in table.rows[2].cells] == [
-        MISSING,
-        MISSING,
-        *(naive(m, 2, [0, 1, 2]) for m in ("ros", "aos")),
-    ]
+    for method in ("ros", "aos"):
+        own = found.recalls[0].methods[method]
+        assert (own.rare, own.other) == (Spread(naive(method, 0, [0, 1])), Spread(naive(method, 0, [2])))
+        own = found.recalls[2].methods[method]
+        assert (own.rare, own.other) == (None, Spread(naive(method, 2, [0, 1, 2])))
 
 
 def test_recalls_are_one_figure_where_the_rare_classes_are_the_same(tmp_path: Path) -> None:
-    (variant,) = variants(runs_of(*(write_run(tmp_path, "ros", s) for s in range(2))))
-    table = recalls(variant)
-    assert not table.mixed
-    assert [row.rare for row in table.rows] == ["rare", "", ""]
-    assert [len(row.cells) for row in table.rows] == [1, 1, 1]
+    found = problem_of_runs(runs_of(*(write_run(tmp_path, "ros", s) for s in range(2))))
+    assert not found.mixed
+    assert [c.rare for c in found.recalls] == [2, 0, 0]
+    assert [own.n for c in found.recalls if (own := c.methods["ros"].every)] == [2, 2, 2]
 
 
 def test_confusions_are_summed_over_seeds_and_shares_of_rows(tmp_path: Path) -> None:
     matrices = [np.array([[9, 1, 0], [0, 10, 0], [999, 0, 1]]), np.array([[1, 9, 0], [0, 10, 0], [999, 0, 1]])]
-    (variant,) = variants(runs_of(*(write_run(tmp_path, "ros", s, confusion=m) for s, m in enumerate(matrices))))
-    (found,) = confusions(variant)
-    assert [[c.text for c in row.cells] for row in found.rows] == [["50", "50", ""], ["", "100", ""], ["100", "", ""]]
-    assert mistakes(variant) == ()
+    folders = [write_run(tmp_path, "ros", s, confusion=m) for s, m in enumerate(matrices)]
+    found = problem_of_runs(runs_of(*folders))
+    assert found.confusions == {"ros": ((10, 10, 0), (0, 20, 0), (1998, 0, 2))}
+    assert found.mistakes == {}
+    write_report(folders, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    matrix = page[page.index('<table class="matrix">') :]
+    shares = [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", matrix)[1:4]]
+    assert shares == [["50", "50", ""], ["", "100", ""], ["100", "", ""]]
 
 
 def test_many_classes_show_the_rare_ones_mistakes(tmp_path: Path) -> None:
     classes = [f"c{k}" for k in range(21)]
     matrix = np.eye(21, dtype=int) * 6
     matrix[3, [5, 7]] = 3, 1
-    (variant,) = variants(runs_of(write_run(tmp_path, "ros", classes=classes, minority=["c3"], confusion=matrix)))
-    assert confusions(variant) == ()
-    (found,) = mistakes(variant)
-    assert [(r.name, r.recall.text, r.mistakes) for r in found.rows] == [("c3", "60", (("c5", "30%"), ("c7", "10%")))]
+    found = problem_of_runs(runs_of(write_run(tmp_path, "ros", classes=classes, minority=["c3"], confusion=matrix)))
+    assert found.confusions == {}
+    assert found.mistakes == {"ros": (Mistakes("c3", 10, 6, {"c5": 3, "c7": 1}),)}
 
 
 def test_class_sizes_are_of_the_first_seed(tmp_path: Path) -> None:
     rare = [("cat",), ("dog",)]
     runs = runs_of(*(write_run(tmp_path, m, s, minority=rare[s]) for m in ("baseline", "ros") for s in (1, 0)))
-    (variant,) = variants(runs)
-    sizes = class_sizes(variant)
-    assert (sizes.seed, sizes.vary, sizes.labels) == (0, True, ("baseline", "ros"))
-    assert [[c.text for c in row.cells] for row in sizes.rows] == [["5", "5", "50"], ["50"] * 3, ["50"] * 3]
-    assert [row.rare for row in sizes.rows] == ["rare", "", ""]
+    sizes = problem_of_runs(runs).sizes
+    assert (sizes.replicate.seed, sizes.vary, sizes.rare) == (0, True, ("cat",))
+    assert (sizes.train, sizes.shown) == ((5, 50, 50), {"baseline": (5, 50, 50), "ros": (50, 50, 50)})

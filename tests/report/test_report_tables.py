@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from fake_runs import write_run
 
-from underdog.reporting.tables import text_table
+from underdog.reporting.text import text_table
 
 
 def results(*folders: Path) -> list[dict[str, object]]:

@@ -11,7 +11,9 @@ import pytest
 from fake_runs import write_run
 
 from underdog.reporting.collect import collect
-from underdog.reporting.facts import searches, settings, title, updates_remark
+from underdog.reporting.facts import settings, updates_remark
+from underdog.reporting.problem import Problem, problem_of
+from underdog.reporting.searches import searches
 from underdog.reporting.summary import Variant, variants
 from underdog.reporting.verdict import Verdict, verdict
 
@@ -31,6 +33,12 @@ def variant_of(out: Path, scores: Mapping[str, Sequence[int]]) -> Variant:
     ]
     (variant,) = variants(collect(folders).runs)
     return variant
+
+
+def problem(*folders: Path) -> Problem:
+    """The only problem of some runs."""
+    (variant,) = variants(collect(folders).runs)
+    return problem_of(variant)[0]
 
 
 def verdict_of(out: Path, scores: Mapping[str, Sequence[int]]) -> Verdict:
@@ -125,10 +133,8 @@ def test_validation_scores_are_called_so(tmp_path: Path) -> None:
 
 def test_unequal_updates_are_said(tmp_path: Path) -> None:
     folders = [write_run(tmp_path, m, updates=n) for m, n in (("rus", 20), ("ros", 400), ("aos", 400))]
-    (variant,) = variants(collect(folders).runs)
-    assert "from 20 updates (rus) to 400 (ros and aos)" in updates_remark(variant)
-    (same,) = variants(collect(folders[1:]).runs)
-    assert updates_remark(same) == "Every method was trained for 3 epochs, which took 400 updates."
+    assert "from 20 updates (rus) to 400 (ros and aos)" in updates_remark(problem(*folders))
+    assert updates_remark(problem(*folders[1:])) == "Every method was trained for 3 epochs, which took 400 updates."
 
 
 @pytest.mark.parametrize(("eps", "said"), [(8, "eps is the one with the highest"), (16, "would have chosen 8/255")])
@@ -143,7 +149,7 @@ def test_how_eps_came_about(tmp_path: Path, eps: int, said: str) -> None:
     (variant,) = variants(collect([run]).runs)
     (found,) = searches(variant, collect(tuning).runs)
     assert said in found.sentence
-    assert [f.name for f in found.tried] == ["4/255", "8/255", "16/255"]
+    assert [t.values for t in found.tried] == [{"eps": n / 255} for n in (4, 8, 16)]
     (given,) = searches(variant, ())
     assert "eps was given" in given.sentence
 
@@ -155,15 +161,14 @@ def test_titles_tell_problems_apart(tmp_path: Path) -> None:
         write_run(tmp_path, "ros", data="f" * 32),
     ]
     found = variants(collect(folders).runs)
-    titles = [title(v, found) for v in found]
+    titles = [problem_of(v, found)[0].title for v in found]
     assert len(set(titles)) == 3
     assert titles[0] == "toy: 1 of 3 classes rare, natural counts, lr 0.1, data 0123abcd"
 
 
 def test_settings_name_every_value_that_occurs(tmp_path: Path) -> None:
     folders = [write_run(tmp_path, "ros", s, source=f"copy {s}") for s in range(2)]
-    (variant,) = variants(collect(folders).runs)
-    found = {fact.name: fact.value for fact in settings(variant)}
+    found = settings(problem(*folders))
     assert found["source"] == "copy 0 or copy 1"
     assert found["torch"] == "2"
     assert found["rare classes"] == "cat"

@@ -15,13 +15,13 @@ from underdog.bench.timing import TimePairs
 from underdog.bench.training import against_bare, against_loader, aos_against_ros, refresh
 from underdog.names import PRECISIONS
 
-__all__ = ["Report", "comparison_table", "environment_line", "measurements"]
+__all__ = ["BenchReport", "comparison_table", "environment_line", "measurements"]
 
 Figure = TimePairs | Share | Missing
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """What was measured, on which machine.
 
     Attributes:
@@ -35,7 +35,7 @@ class Report:
     missing: tuple[Missing, ...]
 
     @classmethod
-    def of(cls, setting: BenchSetting, figures: Sequence[Figure]) -> Report:
+    def of(cls, setting: BenchSetting, figures: Sequence[Figure]) -> BenchReport:
         """The figures of a setting, sorted by kind."""
         peers = {distribution: installed(distribution) for distribution, _ in PEERS.values()}
         return cls(

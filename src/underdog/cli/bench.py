@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from underdog.bench.report import Report, measurements
+from underdog.bench.report import BenchReport, measurements
 from underdog.bench.setting import BenchSetting, environment, sizes_for
 from underdog.cli.common import Options, device, say, writable
 from underdog.cli.progress import bar
@@ -30,7 +30,7 @@ def run(options: Options) -> None:
             shown.set_description(name)
             figures += list(measure())
             shown.update()
-    report = Report.of(setting, figures)
+    report = BenchReport.of(setting, figures)
     say(report.markdown())
     if options.json:
         write_json(options.json, report.to_json())

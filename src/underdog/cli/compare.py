@@ -23,8 +23,8 @@ from underdog.experiments.comparison import comparison, tuned_text, with_searche
 from underdog.experiments.experiment import Experiment
 from underdog.methods.expression import parse
 from underdog.names import TARGET_PRECISION
-from underdog.reporting.tables import text_table
 from underdog.reporting.terminal import printable
+from underdog.reporting.text import text_table
 from underdog.run.folders import occupied
 from underdog.run.queue import steps
 from underdog.run.search import PlannedRun

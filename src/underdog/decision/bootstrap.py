@@ -132,7 +132,8 @@ def _check_same(methods: Mapping[str, Mapping[Key, Judged]]) -> Judged:
 
 def _means(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
     """The mean of each statistic over the runs where it is defined."""
-    stacks = {name: np.stack([run[name] for run in runs if name in run]) for run in runs for name in run}
+    names = dict.fromkeys(name for run in runs for name in run)
+    stacks = {name: np.stack([run[name] for run in runs if name in run]) for name in names}
     return {name: divide(np.nansum(stack, axis=0), (~np.isnan(stack)).sum(0)) for name, stack in stacks.items()}
 
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from underdog.decision.answers import Answers
 from underdog.decision.bootstrap import CONFIDENCE, REPLICATES, Interval, paired_bootstrap
 from underdog.decision.calibration import Calibration
-from underdog.decision.curves import PrecisionRecall
+from underdog.decision.curves import PrecisionRecall, area_under_curve
 from underdog.decision.replicates import PER_CLASS, Bools, Judged
 from underdog.decision.rule import DecisionRule, corrections
 from underdog.errors import InputError
@@ -176,7 +175,7 @@ def told_apart(test: Answers, k: int, j: int) -> float | None:
     own = test.labels[pair] == k
     if own.all() or not own.any():
         return None
-    return float(roc_auc_score(own, test.logits[pair, k] - test.logits[pair, j]))
+    return area_under_curve(test.logits[pair, k] - test.logits[pair, j], own)
 
 
 def worst_errors(run: Judged, n: int = ERRORS) -> list[dict[str, Any]]:

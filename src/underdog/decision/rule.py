@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
-from sklearn.metrics import precision_recall_curve
 
 from underdog.decision.calibration import Floats, Labels, fit_temperature, log_prior, nll
+from underdog.decision.curves import ranked
 from underdog.errors import InputError
 from underdog.names import TARGET_PRECISION
 
@@ -234,13 +234,14 @@ def choose_threshold(scores: Floats, truth: npt.NDArray[np.bool_], target: float
     nothing = Threshold(None, 0.0, 0.0, 0, positives)
     if not positives:
         return nothing
-    precision, recall, values = precision_recall_curve(truth, scores)
-    reached = np.flatnonzero((precision[:-1] >= target) & (recall[:-1] > 0))
+    found, wrong, values = ranked(scores, truth)
+    precision = found / (found + wrong)
+    reached = np.flatnonzero((precision >= target) & (found > 0))
     if not len(reached):
         return nothing
-    at = reached[0]
-    value = float(values[at])
-    return Threshold(value, float(precision[at]), float(recall[at]), int((scores >= value).sum()), positives)
+    at = reached[-1]
+    flagged = int(found[at] + wrong[at])
+    return Threshold(float(values[at]), float(precision[at]), float(found[at] / positives), flagged, positives)
 
 
 def checked_logits(logits: npt.ArrayLike, classes: int) -> Floats:

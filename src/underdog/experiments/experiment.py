@@ -14,7 +14,6 @@ from underdog.experiments.display import Display
 from underdog.experiments.text import failures, share, state, time_left
 from underdog.experiments.time_limit import TimeLimit
 from underdog.names import TARGET_PRECISION
-from underdog.reporting.collect import run_of
 from underdog.reporting.terminal import printable
 from underdog.reporting.words import duration
 from underdog.run.engine import Engine
@@ -22,6 +21,7 @@ from underdog.run.estimate import Estimate
 from underdog.run.execute import Watcher, start, try_network
 from underdog.run.folders import Runs
 from underdog.run.queue import Queue, Step, work_off
+from underdog.run.saved import run_of
 from underdog.run.spec import Replicate, RunSpec
 
 __all__ = ["Experiment", "Make"]

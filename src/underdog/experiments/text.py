@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from underdog.reporting.tables import text_table
 from underdog.reporting.terminal import printable
+from underdog.reporting.text import text_table
 from underdog.reporting.words import duration
 from underdog.run.engine import Outcome
 from underdog.run.estimate import Estimate

@@ -1,8 +1,7 @@
-"""Pages and tables on finished runs."""
+"""Pages, tables and numbers on finished runs; imported when one is used, since matplotlib and pandas take a while."""
 
 from __future__ import annotations
 
-from underdog.reporting.grid_tables import write_tables
-from underdog.reporting.html import write_report
+import lazy_loader
 
-__all__ = ["write_report", "write_tables"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

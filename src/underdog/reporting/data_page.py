@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,8 @@ from PIL import Image
 
 from underdog.inspect.inspection import Balance, Inspection, Sample
 from underdog.reporting.data_text import facts_of, remark, size_text
-from underdog.reporting.facts import Fact
 from underdog.reporting.images import PIXELATED
 from underdog.reporting.page import environment, write_page
-from underdog.reporting.perclass import Cell, ClassRow
 from underdog.reporting.terminal import printable
 from underdog.reporting.words import plural, thousands
 
@@ -26,8 +25,23 @@ __all__ = ["write_data_page"]
 PARTS = {"all": "images", "train": "training", "val": "validation", "test": "test"}
 
 
+class Bar(NamedTuple):
+    """A number as text, and how far its bar goes, in [0, 1]."""
+
+    text: str
+    depth: float = 0.0
+
+
+class ClassBars(NamedTuple):
+    """A class, whether it is rare, and its numbers."""
+
+    name: str
+    rare: str
+    cells: tuple[Bar, ...]
+
+
 @dataclass(frozen=True)
-class Picture:
+class Sampled:
     """An image as a data address, and whether its pixels are to be shown as squares."""
 
     address: str
@@ -36,22 +50,22 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ClassSamples:
     """Pictures of a class."""
 
     name: str
     images: str
     rare: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Sampled, ...]
 
 
 @dataclass(frozen=True)
 class EqualSet:
     """Images of equal pixels: what they look like (for some sets), what is wrong, and where they are."""
 
-    picture: Picture | None
+    picture: Sampled | None
     remark: str
-    places: tuple[Fact, ...]
+    places: tuple[tuple[str, str], ...]
 
 
 def write_data_page(found: Inspection, output: Path) -> None:
@@ -66,7 +80,7 @@ def write_data_page(found: Inspection, output: Path) -> None:
     page = templates.get_template("data.html.j2").render(
         found=found,
         headline=_headline(found),
-        facts=[Fact(name, printable(value)) for name, value in facts_of(found).items()],
+        facts=[(name, printable(value)) for name, value in facts_of(found).items()],
         rows=_rows(found),
         samples=_samples(found),
         equal=_equal(found),
@@ -88,16 +102,16 @@ def _rarity(balance: Balance, classes: int) -> str:
     return f"{rare} rare, rho = {balance.rho:.4g}, mu = {balance.mu:.3g}"
 
 
-def _rows(found: Inspection) -> tuple[ClassRow, ...]:
+def _rows(found: Inspection) -> tuple[ClassBars, ...]:
     """Images of each class in each part, as they come and in a run, then groups."""
     counts = [*found.balance.counts.values(), *(found.remaining.counts.values() if found.remaining else ())]
     largest = max(n for own in counts for n in own)
     groups = found.groups
 
-    def row(k: int, name: str) -> ClassRow:
-        cells = [Cell(thousands(own[k]), own[k] / largest) for own in counts]
-        cells += [Cell(thousands(groups.per_class[k]))] if groups else []
-        return ClassRow(name, _rare(found, name), tuple(cells))
+    def row(k: int, name: str) -> ClassBars:
+        cells = [Bar(thousands(own[k]), own[k] / largest) for own in counts]
+        cells += [Bar(thousands(groups.per_class[k]))] if groups else []
+        return ClassBars(name, _rare(found, name), tuple(cells))
 
     return tuple(row(k, name) for k, name in enumerate(found.classes))
 
@@ -106,12 +120,12 @@ def _rare(found: Inspection, name: str) -> str:
     return "rare" if name in (found.remaining or found.balance).minority else ""
 
 
-def _samples(found: Inspection) -> tuple[Shown, ...]:
+def _samples(found: Inspection) -> tuple[ClassSamples, ...]:
     def images(k: int) -> str:
         return ", ".join(f"{PARTS[part]} {thousands(own[k])}" for part, own in found.balance.counts.items())
 
     return tuple(
-        Shown(name, images(k), _rare(found, name), tuple(_picture(sample) for sample in found.samples[name]))
+        ClassSamples(name, images(k), _rare(found, name), tuple(_picture(sample) for sample in found.samples[name]))
         for k, name in enumerate(found.classes)
     )
 
@@ -119,20 +133,20 @@ def _samples(found: Inspection) -> tuple[Shown, ...]:
 def _equal(found: Inspection) -> Iterable[EqualSet]:
     for equal in found.equal:
         shown = None if equal.pixels is None else _picture(Sample(equal.places[0], equal.pixels))
-        yield EqualSet(shown, remark(equal), tuple(Fact(p.path, p.label) for p in equal.places))
+        yield EqualSet(shown, remark(equal), tuple((p.path, p.label) for p in equal.places))
 
 
-def _sizes(found: Inspection) -> tuple[tuple[str, Cell], ...]:
+def _sizes(found: Inspection) -> tuple[tuple[str, Bar], ...]:
     """Frequencies of sizes, where there are several."""
     if len(found.sizes) == 1:
         return ()
     most = max(found.sizes.values())
-    return tuple((size_text(size), Cell(thousands(n), n / most)) for size, n in found.sizes.items())
+    return tuple((size_text(size), Bar(thousands(n), n / most)) for size, n in found.sizes.items())
 
 
-def _picture(sample: Sample) -> Picture:
+def _picture(sample: Sample) -> Sampled:
     small = max(sample.pixels.shape[:2]) <= PIXELATED
-    return Picture(_address(sample.pixels, "PNG" if small else "JPEG"), sample.place.path, small)
+    return Sampled(_address(sample.pixels, "PNG" if small else "JPEG"), sample.place.path, small)
 
 
 def _address(pixels: npt.NDArray[np.uint8], kind: str) -> str:

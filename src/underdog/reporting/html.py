@@ -1,4 +1,4 @@
-"""One self-contained page on a set of runs."""
+"""One self-contained page, or JSON, on a set of runs."""
 
 from __future__ import annotations
 
@@ -8,87 +8,40 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from underdog.reporting.collect import Aside, Curve, Run, collect, tuning_runs, tuning_studies
-from underdog.reporting.decision import Decision, decision
-from underdog.reporting.decision_text import decision_text
-from underdog.reporting.facts import (
-    DEFINITIONS,
-    Fact,
-    Search,
-    Table,
-    cost,
-    notes,
-    scores,
-    searches,
-    settings,
-    title,
-    updates_remark,
-)
-from underdog.reporting.images import Pictures, pictures
-from underdog.reporting.methods import about
+from underdog.reporting import facts
+from underdog.reporting.collect import Aside, collect, tuning_runs, tuning_studies
+from underdog.reporting.images import PIXELATED, png, signs_png
+from underdog.reporting.methods import eps_text
 from underdog.reporting.page import environment, write_page
-from underdog.reporting.perclass import (
-    Confusion,
-    Mistakes,
-    Recalls,
-    Sizes,
-    class_sizes,
-    confusions,
-    matrix_width,
-    mistakes,
-    recalls,
+from underdog.reporting.plain import json_text
+from underdog.reporting.plots import Style, curve_plot, dot_plot, recall_plot, styles
+from underdog.reporting.problem import Problem, problem_of
+from underdog.reporting.summary import COSTS, SCORES, Difference, variants
+from underdog.reporting.text import decision_text
+from underdog.reporting.words import (
+    MISSING,
+    bounds,
+    decimal,
+    estimate,
+    interval,
+    percent,
+    plural,
+    probability,
+    signed,
+    spread,
+    thousands,
 )
-from underdog.reporting.plots import Dots, Lines, Style, curve_plot, dot_plot, styles
-from underdog.reporting.summary import Difference, Group, Variant, paired, variants
-from underdog.reporting.verdict import CONTROL, REFERENCES, Verdict, verdict
-from underdog.reporting.words import decimal, interval, plural, signed, spread
-from underdog.run.tune import Study
 
-__all__ = ["write_report"]
+__all__ = ["Report", "read_report", "report_json", "write_report"]
 
 
 @dataclass(frozen=True)
-class Versus:
-    """The paired differences to one reference, as a figure and in figures."""
+class Report:
+    """What a set of runs says: a problem for each data and settings, and what could not be used."""
 
-    reference: str
-    figure: Markup
-    differences: tuple[Difference, ...]
-
-    @property
-    def intervals(self) -> bool:
-        return any(d.spread.interval is not None for d in self.differences)
-
-
-@dataclass(frozen=True)
-class Section:
-    """Everything the page says of one variant."""
-
-    name: str
-    title: str
-    part: str
-    seeds: int
-    verdict: Verdict
-    styles: dict[str, Style]
-    methods: tuple[Fact, ...]
-    overview: Markup
-    best: Table
-    last: Table
-    cost: Table
-    updates: str
-    versus: tuple[Versus, ...]
-    recalls: Recalls
-    classes: tuple[str, ...]
-    curves: tuple[Markup, ...]
-    confusions: tuple[Confusion, ...]
-    matrix_width: float
-    mistakes: tuple[Mistakes, ...]
-    sizes: Sizes
-    decision: Decision | None
-    galleries: tuple[Pictures, ...]
-    searches: tuple[Search, ...]
-    settings: tuple[Fact, ...]
-    notes: tuple[Fact, ...]
+    runs: int
+    problems: tuple[Problem, ...]
+    set_aside: tuple[Aside, ...]
 
 
 def write_report(folders: Sequence[Path], output: Path, target_precision: float | None = None) -> str:
@@ -98,7 +51,7 @@ def write_report(folders: Sequence[Path], output: Path, target_precision: float 
 
     Args:
         folders: of runs, each with ``result.json``.
-        output: the page; written whole or not at all.
+        output: the page; written whole or not at all. A name that ends with ``.json`` gets what the page says as numbers.
         target_precision: what thresholds have to reach on validation; that of the runs by default.
 
     Returns:
@@ -107,103 +60,112 @@ def write_report(folders: Sequence[Path], output: Path, target_precision: float 
     Raises:
         InputError: no folder holds a readable run.
     """
-    page, decisions = _page(folders, target_precision)
-    write_page(page, output)
-    return decisions
+    report = read_report(folders, target_precision)
+    write_page(json_text(report) if output.suffix == ".json" else page(report), output)
+    return decision_text([(p.title, p.decision) for p in report.problems if p.decision is not None])
 
 
-def _page(folders: Sequence[Path], target: float | None) -> tuple[str, str]:
+def report_json(folders: Sequence[Path], target_precision: float | None = None) -> str:
+    """Everything that a page says, as JSON; arguments and errors as ``write_report``."""
+    return json_text(read_report(folders, target_precision))
+
+
+def read_report(folders: Sequence[Path], target_precision: float | None = None) -> Report:
+    """Everything that a report on finished runs says; arguments and errors as ``write_report``."""
     collected = collect(folders)
     found, tuning = variants(collected.runs), tuning_runs(collected.runs)
     studies, unread = tuning_studies(collected.runs)
-    made = [_section(v, f"v{i}", found, (tuning.runs, studies), target) for i, v in enumerate(found)]
+    made = [problem_of(v, found, tuning.runs, studies, target_precision) for v in found]
     asides = (*collected.asides, *tuning.asides, *unread, *(aside for _, own in made for aside in own))
+    return Report(len(collected.runs), tuple(problem for problem, _ in made), asides)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A problem, the prefix of its ids on the page, how its methods look, and its figures."""
+
+    id: str
+    problem: Problem
+    styles: dict[str, Style]
+    overview: Markup
+    versus: dict[str, tuple[Markup, list[Difference]]]
+    curves: tuple[Markup, ...]
+    multiples: dict[str, Markup]
+
+
+def page(report: Report) -> str:
+    """The page."""
     templates = environment()
-    templates.globals |= {"interval": interval, "plural": plural, "signed": signed, "spread": spread}
-    templates.globals |= {"definitions": DEFINITIONS}
-    sections = [section for section, _ in made]
-    page = templates.get_template("report.html.j2").render(sections=sections, asides=asides, runs=len(collected.runs))
-    return page, decision_text([(s.title, s.decision) for s in sections if s.decision is not None])
+    words = (bounds, decimal, estimate, interval, percent, plural, probability, signed, spread, thousands)
+    makers = (eps_text, png, signs_png, matrix_width)
+    templates.globals |= {f.__name__: f for f in (*words, *makers)}
+    templates.globals |= {"SCORES": SCORES, "COSTS": COSTS, "MISSING": MISSING, "PIXELATED": PIXELATED}
+    sections = [_section(problem, f"v{i}") for i, problem in enumerate(report.problems)]
+    return templates.get_template("report.html.j2").render(report=report, sections=sections, words=facts)
 
 
-def _section(
-    variant: Variant,
-    name: str,
-    everything: Sequence[Variant],
-    tuning: tuple[Sequence[Run], Sequence[Study]],
-    target: float | None,
-) -> tuple[Section, list[Aside]]:
-    looks = styles([(g.label, g.method) for g in variant.groups])
-    shown = [pictures(group) for group in variant.groups]
-    decided, unread = decision(variant, looks, name, target)
-    section = Section(
-        name=name,
-        title=title(variant, everything),
-        part=variant.runs[0].part,
-        seeds=len(variant.keys),
-        verdict=verdict(variant),
+def matrix_width(classes: tuple[str, ...]) -> float:
+    """About how wide a matrix with its row names is on the page, in rem."""
+    return round(1.5 + 1.95 * len(classes) + 0.45 * min(max(map(len, classes)), 17), 1)
+
+
+def _section(problem: Problem, name: str) -> Section:
+    looks = styles([(label, m.method) for label, m in problem.methods.items()])
+    return Section(
+        id=name,
+        problem=problem,
         styles=looks,
-        methods=tuple(Fact(*p) for p in dict.fromkeys(p for g in variant.groups for p in about(g.method).items())),
-        overview=_overview(variant, looks, name),
-        best=scores(variant),
-        last=scores(variant, last=True),
-        cost=cost(variant),
-        updates=updates_remark(variant),
-        versus=_versus(variant, looks, name),
-        recalls=recalls(variant),
-        classes=variant.classes,
-        curves=_curves(variant, looks, name),
-        confusions=confusions(variant),
-        matrix_width=matrix_width(variant.classes),
-        mistakes=mistakes(variant),
-        sizes=class_sizes(variant),
-        decision=decided,
-        galleries=tuple(gallery for gallery, _ in shown if gallery is not None),
-        searches=searches(variant, *tuning),
-        settings=settings(variant),
-        notes=notes(variant),
+        overview=_overview(problem, looks, name),
+        versus=_versus(problem, looks, name),
+        curves=_curves(problem, looks, name),
+        multiples=_multiples(problem, looks, name),
     )
-    return section, [*unread, *(aside for _, own in shown for aside in own)]
 
 
-def _overview(variant: Variant, looks: dict[str, Style], name: str) -> Markup:
-    rows = [Dots(g.label, looks[g.label], g.macro_f1.values, g.macro_f1.mean) for g in variant.groups]
-    alt = "Macro-F1 by method: " + "; ".join(f"{g.label} {spread(g.macro_f1)}" for g in variant.groups)
-    return dot_plot(rows, f"macro-F1, {variant.runs[0].part} images", f"{name}-overview", alt)
+def _overview(problem: Problem, looks: dict[str, Style], name: str) -> Markup:
+    rows = {label: own for label, m in problem.methods.items() if (own := m.best["macro_f1"]) is not None}
+    alt = "Macro-F1 by method: " + "; ".join(f"{label} {spread(own)}" for label, own in rows.items())
+    return dot_plot(rows, looks, f"macro-F1, {problem.part} images", f"{name}-overview", alt)
 
 
-def _versus(variant: Variant, looks: dict[str, Style], name: str) -> tuple[Versus, ...]:
-    references = [g for method in (*REFERENCES, CONTROL) if (g := variant.group(method)) is not None]
-    return tuple(v for g in references if (v := _against(variant, g, looks, name)) is not None)
+def _versus(problem: Problem, looks: dict[str, Style], name: str) -> dict[str, tuple[Markup, list[Difference]]]:
+    """A figure and the paired differences by reference."""
+    found: dict[str, list[Difference]] = {}
+    for d in problem.differences:
+        found.setdefault(d.reference, []).append(d)
+    made = {}
+    for reference, own in found.items():
+        rows, title = {d.label: d.spread for d in own}, f"acro-F1 minus that of {reference}"
+        alt = f"M{title}: " + "; ".join(f"{label} {spread(s, sign=True)}" for label, s in rows.items())
+        figure = dot_plot(
+            rows, looks, f"m{title}, same seed", f"{name}-{problem.methods[reference].method}", alt, differences=True
+        )
+        made[reference] = figure, own
+    return made
 
 
-def _against(variant: Variant, reference: Group, looks: dict[str, Style], name: str) -> Versus | None:
-    found = [d for g in variant.groups if g is not reference and (d := paired(g, reference)) is not None]
-    if not found:
-        return None
-    rows = [Dots(d.label, looks[d.label], d.spread.values, d.spread.mean, d.spread.interval) for d in found]
-    alt = f"Macro-F1 minus that of {reference.label}: " + "; ".join(
-        f"{d.label} {spread(d.spread, sign=True)}" for d in found
-    )
-    xlabel = f"macro-F1 minus that of {reference.label}, same seed"
-    return Versus(reference.label, dot_plot(rows, xlabel, f"{name}-{reference.method}", alt, zero=True), tuple(found))
-
-
-def _curves(variant: Variant, looks: dict[str, Style], name: str) -> tuple[Markup, ...]:
+def _curves(problem: Problem, looks: dict[str, Style], name: str) -> tuple[Markup, ...]:
     """Two figures, or none where no run's epochs could be read."""
-    known = {g.label: tuple(run.curve for run in g.runs if run.curve is not None) for g in variant.groups}
-    known = {label: curves for label, curves in known.items() if curves}
-    if not known:
-        return ()
+    known = {label: m.curves for label, m in problem.methods.items() if m.curves}
 
     def figure(of: str, ylabel: str) -> Markup:
-        lines = [Lines(looks[label], tuple(getattr(curve, of) for curve in own)) for label, own in known.items()]
-        last = "; ".join(f"{label} {_mean_at_end(own, of)}" for label, own in known.items())
+        lines = {label: [getattr(curve, of) for curve in own] for label, own in known.items()}
+        last = "; ".join(f"{label} {decimal(sum(v[-1] for v in own) / len(own))}" for label, own in lines.items())
         alt = f"{ylabel} by epoch; after the last epoch: {last}"
-        return curve_plot(lines, ylabel, f"{name}-{of}", alt, log=of == "loss")
+        return curve_plot(lines, looks, ylabel, f"{name}-{of}", alt, log=of == "loss")
 
-    return (figure("val_macro_f1", "macro-F1, validation images"), figure("loss", "mean training loss"))
+    named = {"val_macro_f1": "macro-F1, validation images", "loss": "mean training loss"}
+    return tuple(figure(of, ylabel) for of, ylabel in named.items()) if known else ()
 
 
-def _mean_at_end(curves: Sequence[Curve], of: str) -> str:
-    return decimal(sum(getattr(curve, of)[-1] for curve in curves) / len(curves))
+def _multiples(problem: Problem, looks: dict[str, Style], name: str) -> dict[str, Markup]:
+    """Precision against recall, a figure for each rare class."""
+    found = problem.decision
+    figures = {}
+    for i, c in enumerate(found.classes if found else ()):
+        said = (f"{label} {estimate(own.average_precision)}" for label, own in c.methods.items())
+        alt = f"Precision against recall of class {c.name}; average precision: {'; '.join(said)}"
+        assert found is not None
+        lines = {label: own.precision for label, own in c.methods.items()}
+        figures[c.name] = recall_plot(lines, looks, c.share, found.target, f"{name}-pr{i}", alt)
+    return figures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +15,19 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 
-__all__ = ["Dots", "Lines", "Style", "curve_plot", "dot_plot", "look", "styles", "svg"]
+from underdog.reporting.decision import RECALLS
+from underdog.reporting.summary import Spread
+
+__all__ = ["Style", "curve_plot", "dot_plot", "look", "recall_plot", "styles", "svg"]
 
 #: Stand-ins that become the page's own colours, so that figures follow its light or dark scheme.
 INK, RULE, PAPER = "#0b0c0d", "#e1e2e3", "#fafbfc"
 PAGE_COLOURS = {INK: "var(--ink)", RULE: "var(--rule)", PAPER: "var(--paper)"}
 WIDTH = 4.7  # inches: text stays readable when a telephone shrinks the figure
+SMALL = (3.1, 2.55)
+INSIDE = (0.18, 0.18, 0.75, 0.79)  # left, bottom, width and height of small axes: numbers from 0 to 1 always fit
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "underdog",  # ids that are the same every time
     "svg.fonttype": "none",
@@ -75,25 +80,6 @@ class Style:
         return (0, self.dash) if self.dash else "-"
 
 
-@dataclass(frozen=True)
-class Dots:
-    """A row of a dot plot: (n,) values, their mean, and an interval of it or None."""
-
-    label: str
-    style: Style
-    values: tuple[float, ...]
-    mean: float
-    interval: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Lines:
-    """A method in a plot of curves: (n, T) values by seed and epoch."""
-
-    style: Style
-    values: tuple[tuple[float, ...], ...]
-
-
 def styles(methods: Sequence[tuple[str, str]]) -> dict[str, Style]:
     """A style for every (label, method); later settings of the same method are darker."""
     others = [method for method in dict.fromkeys(method for _, method in methods) if method not in LOOKS]
@@ -111,24 +97,27 @@ def _darker(colour: str, shade: float) -> str:
     return "#" + "".join(f"{round(int(colour[i : i + 2], 16) * (1 - shade)):02x}" for i in (1, 3, 5))
 
 
-def dot_plot(rows: Sequence[Dots], xlabel: str, name: str, alt: str, zero: bool = False) -> Markup:
-    """A row for each method: a point for every seed, a bar at their mean, and a line for the interval if there is one.
+def dot_plot(
+    rows: Mapping[str, Spread], looks: Mapping[str, Style], xlabel: str, name: str, alt: str, differences: bool = False
+) -> Markup:
+    """A row for each method: a point for every seed, and a bar at their mean.
 
     Args:
-        rows: from top to bottom.
+        rows: the values of each method, from top to bottom.
+        looks: of the methods.
         xlabel: name of the values.
         name: unique on the page.
         alt: what a reader who cannot see the figure is told.
-        zero: whether to draw a line at 0.
+        differences: whether to draw a line at 0, and one for each interval that there is.
     """
     with look():
         figure = Figure(figsize=(WIDTH, 0.75 + 0.34 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
-        if zero:
+        if differences:
             axes.axvline(0, color=INK, linewidth=0.8)
-        for y, row in enumerate(rows):
-            _row(axes, y, row)
-        axes.set_yticks(range(len(rows)), [row.label for row in rows])
+        for y, (label, values) in enumerate(rows.items()):
+            _row(axes, y, values, looks[label], values.interval if differences else None)
+        axes.set_yticks(range(len(rows)), list(rows))
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -148,34 +137,39 @@ def look() -> Iterator[None]:
         yield
 
 
-def _row(axes: Axes, y: int, row: Dots) -> None:
+def _row(axes: Axes, y: int, spread: Spread, style: Style, interval: tuple[float, float] | None) -> None:
     # Seeds lie a little above one another, so that equal values are seen.
-    heights = y + np.linspace(-0.2, 0.2, len(row.values)) if len(row.values) > 1 else np.array([float(y)])
-    if row.interval is not None:
-        axes.plot(row.interval, [y, y], color=row.style.colour, linewidth=1.4)
-    axes.plot([row.mean, row.mean], [y - 0.32, y + 0.32], color=row.style.colour, linewidth=2.2)
-    axes.plot(
-        row.values, heights, row.style.marker, color=row.style.colour, markersize=4.8, alpha=0.7, mec=PAPER, mew=0.4
-    )
+    heights = y + np.linspace(-0.2, 0.2, spread.n) if spread.n > 1 else np.array([float(y)])
+    if interval is not None:
+        axes.plot(interval, [y, y], color=style.colour, linewidth=1.4)
+    axes.plot([spread.mean, spread.mean], [y - 0.32, y + 0.32], color=style.colour, linewidth=2.2)
+    axes.plot(spread.values, heights, style.marker, color=style.colour, markersize=4.8, alpha=0.7, mec=PAPER, mew=0.4)
 
 
-def curve_plot(methods: Sequence[Lines], ylabel: str, name: str, alt: str, log: bool = False) -> Markup:
-    """Values by epoch: a thin line for every seed and a thick one for their mean.
+def curve_plot(
+    methods: Mapping[str, Sequence[Sequence[float]]],
+    looks: Mapping[str, Style],
+    ylabel: str,
+    name: str,
+    alt: str,
+    log: bool = False,
+) -> Markup:
+    """(n, T) values of each method by seed and epoch: a thin line for every seed and a thick one for their mean.
 
     Arguments as ``dot_plot``; ``log`` asks for a logarithmic scale, which values of 0 do without.
     """
     with look():
         figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
         axes = figure.add_subplot()
-        for lines in methods:
-            values = np.array(lines.values)
+        for label, own in methods.items():
+            values, style = np.array(own), looks[label]
             epochs = np.arange(1, values.shape[1] + 1)
             marker = "o" if len(epochs) == 1 else ""
             for seed in values if len(values) > 1 else ():
-                axes.plot(epochs, seed, marker=marker, color=lines.style.colour, linewidth=0.6, alpha=0.3)
+                axes.plot(epochs, seed, marker=marker, color=style.colour, linewidth=0.6, alpha=0.3)
             mean = values.mean(0)
-            axes.plot(epochs, mean, marker=marker, color=lines.style.colour, linestyle=lines.style.line, linewidth=1.6)
-        everything = np.concatenate([np.ravel(lines.values) for lines in methods])
+            axes.plot(epochs, mean, marker=marker, color=style.colour, linestyle=style.line, linewidth=1.6)
+        everything = np.concatenate([np.ravel(own) for own in methods.values()])
         if log and everything.min() > 0:
             _log_scale(axes, everything.max() / everything.min())
             ylabel += ", log scale"
@@ -194,6 +188,43 @@ def _log_scale(axes: Axes, ratio: float) -> None:
     axes.yaxis.set_major_formatter(plain)
     axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     axes.yaxis.set_minor_formatter(plain if ratio < 100 else NullFormatter())
+
+
+def recall_plot(
+    methods: Mapping[str, Sequence[float]],
+    looks: Mapping[str, Style],
+    share: float,
+    target: float,
+    name: str,
+    alt: str,
+) -> Markup:
+    """Precision against recall of one class, a line for each method.
+
+    Args:
+        methods: the precision of each at ``RECALLS``.
+        looks: of the methods.
+        share: of the class among the images, which is the precision of guessing.
+        target: a precision, drawn as a dashed line.
+        name: unique on the page.
+        alt: what a reader who cannot see the figure is told.
+    """
+    with look():
+        figure = Figure(figsize=SMALL)
+        axes = figure.add_axes(INSIDE)
+        axes.axhline(target, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axhline(share, color=INK, linewidth=0.6)
+        for label, precision in methods.items():
+            style = looks[label]
+            axes.plot(RECALLS, precision, color=style.colour, linestyle=style.line, linewidth=1.5, clip_on=False)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MultipleLocator(0.2))
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.grid()
+        axes.set_axisbelow(True)
+        axes.set_xlabel("recall")
+        axes.set_ylabel("precision")
+        return svg(figure, name, alt)
 
 
 def svg(figure: Figure, name: str, alt: str) -> Markup:

@@ -5,32 +5,47 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from underdog.metrics import Metrics
-from underdog.reporting.collect import Run
 from underdog.reporting.methods import labels
+from underdog.run.saved import Run
 from underdog.run.spec import Replicate, RunSpec, Setting
 
 __all__ = [
+    "COSTS",
     "ENOUGH_SEEDS",
     "SCORES",
     "Difference",
     "Group",
+    "Paired",
     "Score",
     "Spread",
     "Variant",
+    "difference",
     "groups",
     "mean_recall",
     "paired",
+    "spread_of",
     "variants",
 ]
 
 #: Paired differences from fewer seeds get no interval.
 ENOUGH_SEEDS = 5
 CONFIDENCE = 0.95
+
+
+class Score(NamedTuple):
+    """What is measured of a run: its name for programs, its title, its value, and its decimal places."""
+
+    name: str
+    title: str
+    of: Callable[[Run, Metrics], float | None]
+    digits: int = 3
 
 
 @dataclass(frozen=True)
@@ -64,19 +79,28 @@ class Spread:
         return self.mean - half, self.mean + half
 
 
+class Paired(NamedTuple):
+    """The scores of two methods on the replicates that both have, and the one minus the other."""
+
+    replicates: tuple[Replicate, ...]
+    own: Spread
+    other: Spread
+    difference: Spread
+
+
 @dataclass(frozen=True)
 class Difference:
     """A method's score minus a reference's, for every seed that both have.
 
     Attributes:
         label, reference: the two methods.
-        keys: (n,) the replicate of each difference.
+        replicates: (n,) of each difference.
         spread: the n differences.
     """
 
     label: str
     reference: str
-    keys: tuple[Replicate, ...]
+    replicates: tuple[Replicate, ...]
     spread: Spread
 
     @property
@@ -92,6 +116,12 @@ class Difference:
         return sd is None or min(values) <= 0 <= max(values) or abs(self.spread.mean) <= sd
 
 
+def spread_of(runs: Iterable[Run], score: Score, last: bool = False) -> Spread | None:
+    """A score over some runs, at the best epoch or the last; None where a run has no such score."""
+    values = [score.of(run, run.last if last else run.best) for run in runs]
+    return None if any(v is None for v in values) else Spread(tuple(v for v in values if v is not None))
+
+
 @dataclass(frozen=True)
 class Group:
     """The runs of one method as it was set, ordered by seed."""
@@ -100,10 +130,9 @@ class Group:
     method: str
     runs: tuple[Run, ...]
 
-    def spread(self, score: Callable[[Run], float | None]) -> Spread | None:
-        """A score over the runs; None where a run has no such score."""
-        values = [score(run) for run in self.runs]
-        return None if any(v is None for v in values) else Spread(tuple(v for v in values if v is not None))
+    def spread(self, score: Score, last: bool = False) -> Spread | None:
+        """A score over the runs, at the best epoch or the last; None where a run has no such score."""
+        return spread_of(self.runs, score, last)
 
     @property
     def macro_f1(self) -> Spread:
@@ -118,11 +147,12 @@ class Variant:
     classes: tuple[str, ...]
     groups: tuple[Group, ...]
 
-    @property
+    @cached_property
     def runs(self) -> tuple[Run, ...]:
+        """Of all groups."""
         return tuple(run for group in self.groups for run in group.runs)
 
-    @property
+    @cached_property
     def keys(self) -> tuple[Replicate, ...]:
         """Every seed and data seed, ascending."""
         return tuple(sorted({run.key for run in self.runs}))
@@ -152,12 +182,21 @@ def variants(runs: Iterable[Run]) -> tuple[Variant, ...]:
     return tuple(Variant(spec, classes, groups(own)) for (spec, classes, _), own in by_problem.items())
 
 
-def paired(group: Group, reference: Group) -> Difference | None:
+def paired(own: Iterable[Run], other: Iterable[Run], score: Score, last: bool = False) -> Paired | None:
+    """A score of two methods, replicate by replicate, at the best epoch or the last; None without a common one."""
+    scores = [{run.key: score.of(run, run.last if last else run.best) for run in runs} for runs in (own, other)]
+    both = [(key, scores[0][key], scores[1][key]) for key in sorted(scores[0].keys() & scores[1].keys())]
+    known = [(key, a, b) for key, a, b in both if a is not None and b is not None]
+    if not known:
+        return None
+    keys, ours, theirs = zip(*known, strict=True)
+    return Paired(keys, Spread(ours), Spread(theirs), Spread(tuple(a - b for _, a, b in known)))
+
+
+def difference(group: Group, reference: Group) -> Difference | None:
     """Macro-F1 of a method minus a reference's at the best epoch, seed by seed; None without a common seed."""
-    own, other = ({run.key: run.best.macro_f1 for run in g.runs} for g in (group, reference))
-    keys = tuple(sorted(own.keys() & other.keys()))
-    values = tuple(own[key] - other[key] for key in keys)
-    return Difference(group.label, reference.label, keys, Spread(values)) if keys else None
+    found = paired(group.runs, reference.runs, SCORES[0])
+    return found and Difference(group.label, reference.label, found.replicates, found.difference)
 
 
 def mean_recall(metrics: Metrics, classes: Iterable[int]) -> float | None:
@@ -166,25 +205,24 @@ def mean_recall(metrics: Metrics, classes: Iterable[int]) -> float | None:
     return float(metrics.recall[chosen].mean()) if chosen else None
 
 
-@dataclass(frozen=True)
-class Score:
-    """A column of a table of scores: its title, its value for a run, and its decimal places."""
-
-    title: str
-    of: Callable[[Run, Metrics], float | None]
-    digits: int = 3
-
-
 def _others(run: Run) -> frozenset[int]:
     return frozenset(range(len(run.classes))) - run.minority
 
 
 SCORES: tuple[Score, ...] = (
-    Score("macro-F1", lambda run, m: m.macro_f1),
-    Score("G-mean", lambda run, m: m.g_mean),
-    Score("G-mean, corrected", lambda run, m: m.g_mean_corrected),
-    Score("zero-recall classes", lambda run, m: float(m.zero_recall_classes), digits=1),
-    Score("balanced accuracy", lambda run, m: m.balanced_accuracy),
-    Score("recall, rare classes", lambda run, m: mean_recall(m, run.minority)),
-    Score("recall, other classes", lambda run, m: mean_recall(m, _others(run))),
+    Score("macro_f1", "macro-F1", lambda run, m: m.macro_f1),
+    Score("g_mean", "G-mean", lambda run, m: m.g_mean),
+    Score("g_mean_corrected", "G-mean, corrected", lambda run, m: m.g_mean_corrected),
+    Score("zero_recall_classes", "zero-recall classes", lambda run, m: float(m.zero_recall_classes), digits=1),
+    Score("balanced_accuracy", "balanced accuracy", lambda run, m: m.balanced_accuracy),
+    Score("recall_rare", "recall, rare classes", lambda run, m: mean_recall(m, run.minority)),
+    Score("recall_other", "recall, other classes", lambda run, m: mean_recall(m, _others(run))),
+)
+#: What a training took, which no epoch changes.
+COSTS: tuple[Score, ...] = (
+    Score("updates", "updates", lambda run, _: float(run.updates), digits=0),
+    Score("images_shown", "images shown", lambda run, _: float(run.images_seen), digits=0),
+    Score("altered_images", "altered images", lambda run, _: float(run.altered_images), digits=0),
+    Score("best_epoch", "best epoch", lambda run, _: float(run.best_epoch + 1), digits=1),
+    Score("seconds", "seconds", lambda run, _: sum(s for phase, s in run.seconds.items() if phase != "data"), digits=1),
 )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from underdog.reporting.summary import ENOUGH_SEEDS, Difference, Group, Spread, Variant, paired
+from underdog.reporting.summary import ENOUGH_SEEDS, Difference, Group, Spread, Variant, difference
 from underdog.reporting.words import decimal, enumerated, interval, plural, signed
 
 __all__ = ["CONTROL", "REFERENCES", "Verdict", "verdict"]
@@ -83,7 +83,7 @@ def _headline(ranked: Sequence[Group], variant: Variant) -> str:
     others = [g for name in REFERENCES if (g := variant.group(name)) is not None and g is not best] or [second]
     leads = [f"{decimal(best.macro_f1.mean - g.macro_f1.mean)} above {_the(g.label)}" for g in others]
     text = f"{best.label} has the highest {top}: {enumerated(leads)}"
-    lead = paired(best, second)
+    lead = difference(best, second)
     if lead is None or lead.spread.n == 1:
         return text
     return f"{text}, but its lead over {_the(second.label)} is within the spread" if lead.within_spread else text
@@ -92,7 +92,7 @@ def _headline(ranked: Sequence[Group], variant: Variant) -> str:
 def _against_references(best: Group, variant: Variant) -> list[str]:
     references = [g for name in REFERENCES if (g := variant.group(name)) is not None and g is not best]
     missing = [name for name in REFERENCES if variant.group(name) is None]
-    found = [d for g in references if (d := paired(best, g)) is not None]
+    found = [d for g in references if (d := difference(best, g)) is not None]
     return [*map(_sentence, found), *(f"{name} was not run." for name in missing)]
 
 
@@ -100,7 +100,7 @@ def _next(ranked: Sequence[Group]) -> list[str]:
     best, second = ranked[:2]
     if second.method in REFERENCES or best.macro_f1.mean == second.macro_f1.mean:
         return []
-    found = paired(best, second)
+    found = difference(best, second)
     remark = ", the next" + (" and the control with a random direction" if second.method == CONTROL else "")
     return [_sentence(found, remark)] if found else [f"The next is {second.label}."]
 
@@ -112,7 +112,7 @@ def _aos(ranked: Sequence[Group], variant: Variant) -> list[str]:
         return []
     tied = ours.macro_f1.mean == ranked[0].macro_f1.mean
     others = {g.label: g for g in (ranked[0], *filter(None, map(variant.group, REFERENCES)))}.values()
-    found = [d for g in others if (d := paired(ours, g)) is not None]
+    found = [d for g in others if (d := difference(ours, g)) is not None]
     parts = [f"{signed(d.spread.mean)} against {_the(d.reference)}" for d in found]
     place = f"does not come first: it is number {ranked.index(ours) + 1} of {len(ranked)} by mean macro-F1"
     return [
@@ -126,7 +126,7 @@ def _direction(ranked: Sequence[Group], variant: Variant) -> list[str]:
     ours, control = variant.group("aos"), variant.group(CONTROL)
     if ours is None or control is None or [ours, control] == list(ranked[:2]):
         return []
-    found = paired(ours, control)
+    found = difference(ours, control)
     return [_sentence(found, ", the control with a random direction")] if found else []
 
 

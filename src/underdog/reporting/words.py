@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from underdog.decision.bootstrap import Interval
 from underdog.reporting.summary import Spread
 
 __all__ = [
     "MINUS",
     "MISSING",
+    "bounds",
     "decimal",
     "duration",
     "enumerated",
+    "estimate",
     "interval",
+    "percent",
     "plural",
+    "probability",
     "signed",
     "spread",
     "thousands",
@@ -58,6 +63,42 @@ def spread(values: Spread | None, digits: int = 3, sign: bool = False) -> str:
 def interval(bounds: tuple[float, float] | None) -> str:
     """A pair of bounds, or a dash."""
     return MISSING if bounds is None else f"{signed(bounds[0])} to {signed(bounds[1])}"
+
+
+def estimate(found: Interval | None, sign: bool = False) -> str:
+    """A result on test images, or a dash where it is not defined.
+
+    >>> estimate(Interval(0.5, 0.4, 0.6, 2000)), bounds(Interval(0.5, 0.4, 0.6, 2000)), estimate(None)
+    ('0.500', '0.400 to 0.600', '\N{EN DASH}')
+    """
+    if found is None or found.value is None:
+        return MISSING
+    return (signed if sign else decimal)(found.value)
+
+
+def bounds(found: Interval | None, sign: bool = False) -> str:
+    """The interval of a result, empty where there is none."""
+    if found is None or found.value is None or found.low is None or found.high is None:
+        return ""
+    return " to ".join(map(signed if sign else decimal, (found.low, found.high)))
+
+
+def percent(share: float) -> str:
+    """A share as a percentage.
+
+    >>> percent(0.8), percent(0.925)
+    ('80%', '92.5%')
+    """
+    return f"{100 * share:.4g}%"
+
+
+def probability(p: float) -> str:
+    """A share in percent that is never rounded up to certainty.
+
+    >>> probability(0.99991), probability(0.981)
+    ('>99.9%', '98.1%')
+    """
+    return ">99.9%" if 0.9995 < p < 1 else f"{100 * p:.1f}%"
 
 
 def thousands(value: float) -> str:

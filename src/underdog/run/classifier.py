@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -24,7 +24,10 @@ from underdog.data.stream import decode_some, find_images, in_channels
 from underdog.decision.rule import DecisionRule
 from underdog.errors import InputError
 from underdog.learner import PRECISIONS
-from underdog.run.description import describe
+from underdog.methods.build import build
+from underdog.run.network import untrained
+from underdog.run.saved import open_run
+from underdog.run.spec import NetworkFiles
 from underdog.run.weights import load_saved
 from underdog.validate import check_positive
 
@@ -290,21 +293,24 @@ def load(run: str | Path, device: torch.device | str = "cpu") -> Classifier:
     >>> classifier.shape, classifier.classes[:3], len(classifier.predict([np.zeros((20, 20), np.uint8)]))
     ((1, 16, 16), ('0', '1', '2'), 1)
     """
-    about = describe(Path(run))
-    model = about.model()
-    load_saved(Path(run) / "model.safetensors", model, about.classes)
-    if about.adjustment is not None:
-        model = Adjusted(model, about.adjustment)
+    folder, saved = Path(run), open_run(Path(run))
+    channels, *size = saved.image_shape
+    # A Transformers model's config.json lies in the run's own folder.
+    model = untrained(replace(saved.spec, files=NetworkFiles(folder)), channels, len(saved.classes), (size[0], size[1]))
+    load_saved(folder / "model.safetensors", model, saved.classes)
+    # A method of somebody's own is imported for its adjustment only where it has one.
+    if saved.adjusted and (adjustment := build(saved.spec.expression).adjustment(saved.train)) is not None:
+        model = Adjusted(model, adjustment)
     where = torch.device(device)
     model.eval().requires_grad_(False).to(device=where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Classifier(
-        name=about.name,
-        classes=about.classes,
-        rare=about.rare,
-        reading=about.reading,
-        channels=about.channels,
+        name=saved.name,
+        classes=saved.classes,
+        rare=saved.rare,
+        reading=saved.reading,
+        channels=channels,
         model=model,
-        rule=about.rule,
-        precision=about.spec.precision,
+        rule=saved.rule,
+        precision=saved.spec.precision,
         device=where,
     )

@@ -19,9 +19,9 @@ def add_report(commands: Commands) -> None:
         help="a page, or tables, on runs that are finished",
         description="Write one self-contained HTML page on the finished runs in a folder; or, with --tables, the tables of a grid: "
         "scores, wins and paired differences over data sets and methods, beside the paper's figures, as HTML, Markdown, CSV and "
-        "LaTeX.",
+        "LaTeX; or, with --json, everything that the page says as numbers (docs/tables.md).",
         epilog="examples:\n  underdog report runs/ -o report.html\n  underdog report runs/ --target-precision 0.9\n"
-        "  underdog report runs/ --tables tables/",
+        "  underdog report runs/ --tables tables/\n  underdog report runs/ --json -",
     )
     command.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
     command.add_argument(
@@ -31,6 +31,10 @@ def add_report(commands: Commands) -> None:
     command.add_argument(
         "--tables", type=Path, metavar="DIR", help="folder for tables; the page is then written only if -o asks for it"
     )
+    command.add_argument(
+        "--json", metavar="FILE",
+        help="file for what the page says as numbers, or - for standard output; the page is then written only if -o asks for it",
+    )  # fmt: skip
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="page to write (default: report.html)")
 
 

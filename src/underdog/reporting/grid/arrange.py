@@ -1,10 +1,10 @@
-"""The runs of a grid as one long frame, of which every table is a groupby or a pivot, and where in the tables they stand."""
+"""Where the runs of a grid stand in its tables: a row for each data variant, a column for each method as it was chosen."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -13,19 +13,28 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from underdog.methods.expression import Expression
-from underdog.metrics import Metrics
-from underdog.reporting import published as paper
-from underdog.reporting.collect import Run
 from underdog.reporting.methods import but_eps, details, differ_in_eps, place, stem, varied
-from underdog.reporting.summary import Group, Spread, Variant, variants
+from underdog.reporting.summary import Group, Paired, Score, Spread, Variant, paired, spread_of, variants
 from underdog.reporting.verdict import CONTROL
 from underdog.reporting.words import MISSING, thousands
-from underdog.run.spec import Replicate, RunSpec, differing, settings_text
+from underdog.run.saved import Run
+from underdog.run.spec import RunSpec, differing, settings_text
 
 __all__ = [
-    "AT_AOS", "BUDGETS", "COSTS", "F1", "MEASURES", "REFERENCE", "SELECTIONS", "Column", "Grid", "Measure", "Record", "Row",
-    "arrange", "mean",
-]  # fmt: skip
+    "AT_AOS",
+    "BUDGETS",
+    "COSTS",
+    "F1",
+    "MEASURES",
+    "REFERENCE",
+    "SELECTIONS",
+    "Arrangement",
+    "DataRow",
+    "MethodColumn",
+    "Record",
+    "arrange",
+    "mean",
+]
 
 REFERENCE = "ros"
 #: The control at the eps and tau of AOS, where it has others of its own too.
@@ -39,27 +48,16 @@ ENOUGH_EPS = 3
 #: A row of a table in CSV.
 Record = dict[str, Any]
 
-
-class Measure(NamedTuple):
-    """A score of a run: its name in file names, its title, its value, its decimal places, and the paper's table of it."""
-
-    name: str
-    title: str
-    of: Callable[[Run, Metrics], float]
-    digits: int = 4
-    table: int | None = None
-
-
-F1 = Measure("f1", "macro-F1", lambda run, m: m.macro_f1, table=paper.F1)
-MEASURES = (F1, Measure("g-mean", "G-mean", lambda run, m: m.g_mean, table=paper.G_MEAN))
+F1 = Score("f1", "macro-F1", lambda run, m: m.macro_f1, 4)
+MEASURES = (F1, Score("g-mean", "G-mean", lambda run, m: m.g_mean, 4))
 COSTS = (
-    Measure("zero-recall", "classes with a recall of zero", lambda run, m: float(m.zero_recall_classes), 1),
-    Measure("updates", "updates", lambda run, m: float(run.updates), 0),
+    Score("zero-recall", "classes with a recall of zero", lambda run, m: float(m.zero_recall_classes), 1),
+    Score("updates", "updates", lambda run, m: float(run.updates), 0),
 )
 
 
 @dataclass(frozen=True)
-class Column:
+class MethodColumn:
     """A column of a table: its label, its method, and what it is of the method, see ``stem``."""
 
     label: str
@@ -71,26 +69,29 @@ class Column:
         """Whether its settings are those that were chosen, or all that there are, and not some of several."""
         return self.label == self.stem
 
-    def __lt__(self, other: Column) -> bool:
+    def __lt__(self, other: MethodColumn) -> bool:
         """Settings of one method by their numbers; a method as it was chosen has none and comes first."""
-        one, two = (
-            (place(c.method), c.stem, [float(n) for n in re.findall(r"\d+\.?\d*", c.label)], c.label)
-            for c in (self, other)
-        )
-        return one < two
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[Any, ...]:
+        return place(self.method), self.stem, [float(n) for n in re.findall(r"\d+\.?\d*", self.label)], self.label
 
 
 #: Where AOS and its control stand as they were chosen, and the control at AOS's eps.
-AOS, NOISE, AT = Column("aos", "aos", "aos"), Column(CONTROL, CONTROL, CONTROL), Column(AT_AOS, CONTROL, CONTROL)
+AOS, NOISE = MethodColumn("aos", "aos", "aos"), MethodColumn(CONTROL, CONTROL, CONTROL)
+AT = replace(NOISE, label=AT_AOS)
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
-    """A data variant: its data set's name, in what it differs from its like, and the runs in each column."""
+class DataRow:
+    """A data variant: its data set's name, the runs in each column, those that differ in eps only, and in what it differs from
+    its like."""
 
     dataset: str
     variant: Variant
-    cells: Mapping[Column, tuple[Run, ...]]
+    cells: Mapping[MethodColumn, tuple[Run, ...]]
+    swept: tuple[tuple[MethodColumn, float, float, Group], ...] = ()
     remark: str = ""
 
     @property
@@ -118,23 +119,12 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
-    """Everything of one budget, of which one selection counts.
-
-    Attributes:
-        rows: data variants, in the order of the tables.
-        families, datasets: the numbers of rows that differ in mu only, and those of each data set.
-        runs: a line for each run in each column where it stands, selection and score; ``row`` is a number of ``rows``.
-        swept: likewise for the runs that differ in eps only, by ``eps``; the column is no column of the tables.
-    """
+class Arrangement:
+    """Every run of one budget, scored by one selection, in the rows and columns of the tables."""
 
     budget: str
-    rows: tuple[Row, ...]
-    families: list[list[int]]
-    datasets: dict[str, list[int]]
-    columns: tuple[Column, ...]
-    runs: pd.DataFrame
-    swept: pd.DataFrame
+    rows: tuple[DataRow, ...]
+    columns: tuple[MethodColumn, ...]
     selection: str = "best"
 
     @property
@@ -143,120 +133,87 @@ class Grid:
         return f"{self.budget}-{self.selection}", f"{BUDGETS[self.budget]}, {SELECTIONS[self.selection]}"
 
     @property
+    def last(self) -> bool:
+        """Whether the last epoch is scored."""
+        return self.selection == "last"
+
+    @cached_property
+    def families(self) -> list[list[int]]:
+        """The numbers of rows that differ in mu only."""
+        return [list(own) for _, own in groupby(range(len(self.rows)), key=lambda i: self.rows[i].family)]
+
+    @cached_property
+    def datasets(self) -> dict[str, list[int]]:
+        """The numbers of the rows of each data set."""
+        return {name: list(own) for name, own in groupby(range(len(self.rows)), key=lambda i: self.rows[i].dataset)}
+
+    @property
     def head(self) -> tuple[str, ...]:
         """Titles of what says which data variant a line is."""
         return ("data set", "rho", "mu", "settings")[: 4 if any(r.remark for r in self.rows) else 3]
 
-    def head_of(self, row: Row, *instead: str) -> tuple[str, ...]:
+    def head_of(self, row: DataRow, *instead: str) -> tuple[str, ...]:
         """Which data variant a line is, or other texts in the place of the last of these."""
         texts = [MISSING if v is None else f"{v:g}" if isinstance(v, float) else v for v in row.record.values()]
         return (*texts[: 4 - len(instead)], *instead)[: len(self.head)]
 
-    def column(self, label: str) -> Column | None:
+    def column(self, label: str) -> MethodColumn | None:
         """The column of a label, if there is one."""
         return next((c for c in self.columns if c.label == label), None)
 
-    def alike(self, column: Column, other: Column, what: Collection[str] = ("eps",)) -> bool:
+    def alike(self, column: MethodColumn, other: MethodColumn, what: Collection[str] = ("eps",)) -> bool:
         """Whether two columns have the same values of these parameters wherever both have runs."""
         both = [row.cells for row in self.rows if {column, other} <= set(row.cells)]
         pairs = [[cells[c][0].spec.expression for c in (column, other)] for cells in both]
         return all(a.get(name) == b.get(name) for a, b in pairs for name in what)
 
-    def _spreads(self, frame: pd.DataFrame, by: Sequence[str]) -> pd.Series:
-        own = frame[frame["selection"] == self.selection]
-        return own.groupby(by, sort=False, dropna=False)["value"].agg(tuple).map(Spread)
+    def spreads(self, score: Score, i: int) -> dict[MethodColumn, Spread]:
+        """A score in each column that has runs in a row."""
+        cells = self.rows[i].cells
+        return {c: s for c in self.columns if c in cells and (s := spread_of(cells[c], score, self.last))}
+
+    def averages(self, score: Score, *groups: Sequence[int]) -> dict[MethodColumn, float]:
+        """Means of the means of groups of rows, of the columns with runs in all of them, since others are not comparable."""
+        found = {i: self.spreads(score, i) for rows in groups for i in rows}
+        whole = [c for c in self.columns if all(c in own for own in found.values())]
+        return {c: mean(mean(found[i][c].mean for i in rows) for rows in groups) for c in whole}
+
+    def pairs(self, score: Score, own: MethodColumn, other: MethodColumn) -> dict[int, Paired]:
+        """The scores of two columns in each row, by the replicates that both have there."""
+        cells = [(row.cells.get(own, ()), row.cells.get(other, ())) for row in self.rows]
+        return {i: p for i, runs in enumerate(cells) if (p := paired(*runs, score, self.last)) is not None}
 
     @cached_property
-    def spreads(self) -> pd.DataFrame:
-        """The scores of each cell, by measure and row down and column across; NaN where it has no run."""
-        every = pd.MultiIndex.from_product([[m.name for m in (*MEASURES, *COSTS)], range(len(self.rows))])
-        found = self._spreads(self.runs, ["measure", "row", "column"]).unstack("column")
-        return found.reindex(index=every, columns=list(self.columns))
-
-    def average(self, measure: Measure, *groups: Sequence[int]) -> pd.Series:
-        """Each column's mean of the means of groups of rows; NaN unless it has runs in all, since others are not comparable."""
-        means = self.spreads.loc[measure.name].map(lambda s: s.mean, na_action="ignore").to_numpy()
-        averages = [[mean(own) for own in means[rows].T] for rows in groups]
-        return pd.Series([mean(own) for own in zip(*averages, strict=True)], list(self.columns))
-
-    @cached_property
-    def by_eps(self) -> pd.DataFrame:
-        """A line for each row, method and eps, with its macro-F1, where eps was swept."""
-        own = self.swept[self.swept["measure"] == F1.name]
-        return self._spreads(own, ["row", "column", "eps", "tau"]).reset_index()
-
-    @cached_property
-    def _pairs(self) -> dict[tuple[str, Column, Column], dict[int, Any]]:
-        """By measure, column, other column and row: the scores of each on the replicates that both have, and the differences."""
-        scored = self.runs["measure"].isin([m.name for m in MEASURES])
-        own = self.runs[scored & (self.runs["selection"] == self.selection)]
-        both = own.merge(own, on=["measure", "row", *Replicate._fields])
-        both["difference"] = both["value_x"] - both["value_y"]
-        by, values = ["measure", "column_x", "column_y", "row"], ["value_x", "value_y", "difference"]
-        spreads = both.groupby(by)[values].agg(tuple).map(Spread)
-        found: dict[tuple[str, Column, Column], dict[int, Any]] = {}
-        for (*columns, row), spread in zip(spreads.index, spreads.itertuples(index=False), strict=True):
-            found.setdefault(tuple(columns), {})[row] = spread
-        return found
-
-    def differences(self, measure: Measure, own: Column, other: Column) -> dict[int, Spread]:
-        """A column minus another in each row, by the replicates that both have there."""
-        return {row: p.difference for row, p in self._pairs.get((measure.name, own, other), {}).items()}
-
-    def wins(self, measure: Measure, own: Column, other: Column) -> tuple[int, int, int]:
-        """In how many rows a column wins, ties and loses against another, by the replicates that both have."""
-        pairs = self._pairs.get((measure.name, own, other), {}).values()
-        return paper.record([(p.value_x.mean, p.value_y.mean) for p in pairs], measure.digits)
+    def swept(self) -> pd.DataFrame:
+        """A line for each row, method and eps, with the spread of its macro-F1, where eps was swept."""
+        lines = [(i, *at, spread_of(g.runs, F1, self.last)) for i, r in enumerate(self.rows) for *at, g in r.swept]
+        return pd.DataFrame(lines, columns=["row", "column", "eps", "tau", "spread"], dtype=object)
 
 
 def mean(values: Iterable[float]) -> float:
-    """The mean, rounded once; NaN where a value is."""
+    """The mean, rounded once."""
     return Spread(tuple(values)).mean
 
 
-def arrange(runs: Collection[Run], tuning: Collection[Run], names: Mapping[str, str]) -> tuple[Grid, ...]:
-    """One grid for each budget that the runs have; names are of data sets, by fingerprint.
+def arrange(runs: Collection[Run], tuning: Collection[Run], names: Mapping[str, str]) -> tuple[Arrangement, ...]:
+    """One arrangement for each budget that the runs have; names are of data sets, by fingerprint.
 
     Methods whose epochs have oversampling's length take as many updates under both budgets, so their runs count for both.
     """
-    return tuple(_grid(b, _under(b, runs), tuning, names) for b in BUDGETS if any(r.spec.budget == b for r in runs))
+    return tuple(_arranged(b, _under(b, runs), tuning, names) for b in BUDGETS if any(r.spec.budget == b for r in runs))
 
 
 def _under(budget: str, runs: Iterable[Run]) -> list[Run]:
     return [r for r in runs if replace(r.spec, budget=budget) == r.spec]
 
 
-def _grid(budget: str, runs: Iterable[Run], tuning: Collection[Run], names: Mapping[str, str]) -> Grid:
+def _arranged(budget: str, runs: Iterable[Run], tuning: Collection[Run], names: Mapping[str, str]) -> Arrangement:
     found = [_places(v, names.get(v.spec.data, v.runs[0].source), budget, tuning) for v in variants(runs)]
     rows = sorted((_row(own, found) for own in found), key=lambda r: (r.dataset, str(r.family), r.spec.mu or 0.0))
     if all(r.cells.get(AT) in (None, r.cells.get(NOISE)) for r in rows):  # the control was run at AOS's eps only
         rows = [replace(r, cells={c: own for c, own in r.cells.items() if c != AT}) for r in rows]
     rows = [replace(r, remark=_remark(r, rows)) for r in rows]
-    numbers = range(len(rows))
-    placed = [((r.dataset, i, c), run) for i, r in enumerate(rows) for c, own in r.cells.items() for run in own]
-    swept = [((i, *said), run) for i, r in enumerate(rows) for said, own in _swept(r.variant) for run in own.runs]
-    return Grid(
-        budget,
-        tuple(rows),
-        [list(own) for _, own in groupby(numbers, key=lambda i: rows[i].family)],
-        {name: list(own) for name, own in groupby(numbers, key=lambda i: rows[i].dataset)},
-        tuple(sorted({c for r in rows for c in r.cells})),
-        _long_frame(placed, ["dataset", "row", "column"]),
-        _long_frame(swept, ["row", "column", "eps", "tau"]),
-    )
-
-
-def _long_frame(placed: Iterable[tuple[tuple[object, ...], Run]], by: Sequence[str]) -> pd.DataFrame:
-    """A line for each run, selection and score, after what is said of the run."""
-    lines = [
-        (*said, *run.key, selection, measure.name, measure.of(run, getattr(run, selection)))
-        for said, run in placed
-        for selection in SELECTIONS
-        for measure in (*MEASURES, *COSTS)
-    ]
-    # Texts stay Python's and no keys: names may hold lone surrogates, which pandas' own texts refuse.
-    frame = pd.DataFrame(lines, columns=[*by, *Replicate._fields, "selection", "measure", "value"], dtype=object)
-    return frame.astype({"value": float})
+    return Arrangement(budget, tuple(rows), tuple(sorted({c for r in rows for c in r.cells})))
 
 
 class _Places(NamedTuple):
@@ -265,7 +222,7 @@ class _Places(NamedTuple):
     variant: Variant
     dataset: str
     groups: Mapping[Expression, Group]
-    cells: Mapping[Column, Expression]
+    cells: Mapping[MethodColumn, Expression]
     chosen: Collection[str]
     others: Collection[Expression]
 
@@ -275,11 +232,11 @@ def _set(group: Group) -> Expression:
     return group.runs[0].spec.expression
 
 
-def _main(setting: Expression) -> Column:
-    return Column(stem(setting), setting.name, stem(setting))
+def _main(setting: Expression) -> MethodColumn:
+    return MethodColumn(stem(setting), setting.name, stem(setting))
 
 
-def _row(own: _Places, places: Iterable[_Places]) -> Row:
+def _row(own: _Places, places: Iterable[_Places]) -> DataRow:
     """Settings are told apart by what differs within a row: what follows mu or the data set is no column of its own."""
     alike = [p for p in places if p.dataset == own.dataset]
     cells = dict(own.cells)
@@ -293,7 +250,9 @@ def _row(own: _Places, places: Iterable[_Places]) -> Row:
             column = replace(main, label=f"{main.stem} {details(setting, keys) or 'as usual'}")
             # Values that are rounded to the same text are told apart by everything that was set.
             cells[column if column not in cells else replace(main, label=str(setting))] = setting
-    return Row(own.dataset, own.variant, {column: own.groups[s].runs for column, s in cells.items()})
+    return DataRow(
+        own.dataset, own.variant, {c: own.groups[s].runs for c, s in cells.items()}, tuple(_swept(own.variant))
+    )
 
 
 def _chosen(tuning: Iterable[Run], budget: str) -> dict[str, list[Expression]]:
@@ -316,7 +275,7 @@ def _places(variant: Variant, dataset: str, budget: str, tuning: Iterable[Run]) 
     ours = [r for r in tuning if replace(r.spec.variant(), tuning=False) == variant.spec]
     chosen, *elsewhere = (_chosen(ours, b) for b in sorted(BUDGETS, key=lambda b: b != budget))
     groups = {_set(g): g for g in variant.groups}
-    others, cells, searched = list(groups), dict[Column, Expression](), set[str]()
+    others, cells, searched = list(groups), dict[MethodColumn, Expression](), set[str]()
     for column in dict.fromkeys(map(_main, groups)):
         own, best = [s for s in groups if stem(s) == column.stem], chosen.get(column.stem, ())
         if found := [s for s in best if s in own]:
@@ -336,20 +295,20 @@ def _places(variant: Variant, dataset: str, budget: str, tuning: Iterable[Run]) 
     return _Places(variant, dataset, groups, cells, searched, [s for s in left if s not in cells.values()])
 
 
-def _remark(row: Row, rows: Iterable[Row]) -> str:
+def _remark(row: DataRow, rows: Iterable[DataRow]) -> str:
     """In which settings a row differs from others of the same data set, rho and mu."""
     own = row.spec
     like = [r.spec for r in rows if (r.dataset, r.spec.rho, r.spec.mu) == (row.dataset, own.rho, own.mu)]
     return settings_text(own, differing(like))
 
 
-def _swept(variant: Variant) -> Iterator[tuple[tuple[object, ...], Group]]:
-    """The groups that differ in eps only, of each method those with the most eps."""
+def _swept(variant: Variant) -> Iterator[tuple[MethodColumn, float, float, Group]]:
+    """The groups that differ in eps only, of each method those with the most eps, by column, eps and tau."""
     found = dict[str, list[Group]]()
     for first in map(_set, variant.groups):
         alike = [g for g in variant.groups if differ_in_eps(_set(g), first)]
         if len(alike) >= max(ENOUGH_EPS, len(found.get(stem(first), ())) + 1):
             found[stem(first)] = sorted(alike, key=lambda g: _set(g).number("eps") or 0.0)
     for own, method, group in ((_set(g), method, g) for method, groups in found.items() for g in groups):
-        column = Column(f"{group.method} {details(but_eps(own))}", group.method, method)
-        yield (column, own.number("eps"), own.number("tau")), group
+        column = MethodColumn(f"{group.method} {details(but_eps(own))}", group.method, method)
+        yield column, own.number("eps") or 0.0, own.number("tau") or 0.0, group

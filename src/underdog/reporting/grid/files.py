@@ -14,15 +14,17 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from underdog.errors import InputError
-from underdog.reporting.collect import UNREADABLE, Aside, collect, reason, tuning_runs
-from underdog.reporting.grid_arrange import F1, MEASURES, REFERENCE, SELECTIONS, Grid, Measure, Record, arrange
-from underdog.reporting.grid_pictures import Picture, pictures
-from underdog.reporting.grid_sheets import Sheet, sheets, variant_sheet
-from underdog.reporting.grid_verdict import paragraph
+from underdog.reporting.collect import Aside, collect, tuning_runs
+from underdog.reporting.grid.arrange import F1, MEASURES, REFERENCE, SELECTIONS, Arrangement, Record, arrange
+from underdog.reporting.grid.pictures import Picture, pictures
+from underdog.reporting.grid.sheets import Sheet, sheets, variant_sheet
+from underdog.reporting.grid.verdict import paragraph
 from underdog.reporting.page import environment, write_page
 from underdog.reporting.statistics import OverSets, over_sets
+from underdog.reporting.summary import Score
 from underdog.reporting.words import plural
 from underdog.run.files import read_json
+from underdog.run.saved import UNREADABLE, reason
 
 __all__ = ["csv_text", "latex", "latex_table", "markdown", "markdown_table", "plain", "write_tables"]
 
@@ -40,7 +42,7 @@ _LATEX = {
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-class Part(NamedTuple):
+class Chapter(NamedTuple):
     """Everything of one budget and selection."""
 
     name: str
@@ -73,13 +75,13 @@ def write_tables(folders: Sequence[Path], home: Path, output: Path) -> dict[str,
         write_page(csv_text(sheet.records), output / "csv" / f"{sheet.name}.csv")
         write_page(latex_table(sheet), output / "latex" / f"{sheet.name}.tex")
     write_page(_markdown(parts, trained, asides), output / "tables.md")
-    template = environment().get_template("grid.html.j2")
+    template = environment().get_template("tables.html.j2")
     page = template.render(parts=parts, trained=trained, asides=asides, runs=runs, plural=plural)
     write_page(page, output / "tables.html")
     return {part.title: part.verdict for part in parts}
 
 
-def _read(folders: Sequence[Path], home: Path) -> tuple[tuple[Grid, ...], list[Aside], int]:
+def _read(folders: Sequence[Path], home: Path) -> tuple[tuple[Arrangement, ...], list[Aside], int]:
     """The grids, what is said of what was read, and how many runs are counted."""
     collected = collect(folders)
     now, before, unnamed = _dataset_names(home)
@@ -112,15 +114,15 @@ def _dataset_names(home: Path) -> tuple[dict[str, str], dict[str, str], list[Asi
     return now, before, []
 
 
-def _part(grid: Grid) -> Part:
+def _part(grid: Arrangement) -> Chapter:
     tested = {m: _tested(grid, m) for m in MEASURES}
     said, shown = paragraph(grid, tested[F1].said), tuple(pictures(grid, tested))
-    return Part(*grid.names, said, tuple(sheets(grid, tested)), shown)
+    return Chapter(*grid.names, said, tuple(sheets(grid, tested)), shown)
 
 
-def _tested(grid: Grid, measure: Measure) -> OverSets:
-    means = pd.DataFrame([grid.average(measure, rows) for rows in grid.datasets.values() if grid.columns])
-    scores = {c.label: tuple(own) for c, own in means.dropna(axis=1).items()}
+def _tested(grid: Arrangement, score: Score) -> OverSets:
+    means = [grid.averages(score, rows) for rows in grid.datasets.values()]
+    scores = {c.label: tuple(own[c] for own in means) for c in grid.columns if all(c in own for own in means)}
     return over_sets(scores, REFERENCE, len(grid.datasets), len(grid.rows))
 
 
@@ -186,7 +188,7 @@ def markdown_table(sheet: Sheet) -> str:
     return f"### {markdown(sheet.title)}\n\n{table}\n\n{' '.join(map(markdown, sheet.remarks))}\n"
 
 
-def _markdown(parts: Iterable[Part], trained: Iterable[Sheet], asides: Sequence[Aside]) -> str:
+def _markdown(parts: Iterable[Chapter], trained: Iterable[Sheet], asides: Sequence[Aside]) -> str:
     text = ["# Tables\n"]
     for part in parts:
         text.append(f"## {markdown(part.title[0].upper() + part.title[1:])}\n")

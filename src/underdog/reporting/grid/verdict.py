@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from underdog.reporting.grid_arrange import AT_AOS, F1, MEASURES, REFERENCE, Column, Grid, mean
-from underdog.reporting.summary import ENOUGH_SEEDS, Spread
+from underdog.reporting import published as paper
+from underdog.reporting.grid.arrange import AT_AOS, F1, MEASURES, REFERENCE, Arrangement, MethodColumn, mean
+from underdog.reporting.summary import ENOUGH_SEEDS, Paired, Score, Spread
 from underdog.reporting.verdict import CONTROL
 from underdog.reporting.words import decimal, enumerated, plural, signed
 
-__all__ = ["fair", "paragraph"]
+__all__ = ["fair", "paragraph", "wins"]
 
 
-def paragraph(grid: Grid, on_sets: str) -> tuple[str, ...]:
+def paragraph(grid: Arrangement, on_sets: str) -> tuple[str, ...]:
     """Where each method stands against oversampling, where AOS does against the others, what tests say, and what limits this."""
     reference, columns = grid.column(REFERENCE), grid.columns
     ours = [c for c in columns if c.method == "aos"]
@@ -35,38 +36,44 @@ def paragraph(grid: Grid, on_sets: str) -> tuple[str, ...]:
     return (*filter(None, said), on_sets, *_limits(grid))
 
 
-def fair(grid: Grid, ours: Column, other: Column) -> bool:
+def fair(grid: Arrangement, ours: MethodColumn, other: MethodColumn) -> bool:
     """Whether AOS is held against a column: the control at another eps says nothing, but where each has an eps of its own."""
     return other.method != CONTROL or (ours.main and other.main) or grid.alike(ours, other)
 
 
-def _ranks(grid: Grid) -> str:
-    means = grid.average(F1, *grid.families)
+def wins(score: Score, pairs: Mapping[int, Paired]) -> tuple[int, int, int]:
+    """In how many rows a column wins, ties and loses against another."""
+    return paper.record([(p.own.mean, p.other.mean) for p in pairs.values()], score.digits)
+
+
+def _ranks(grid: Arrangement) -> str:
+    means = grid.averages(F1, *grid.families)
     variants = f"{plural(len(grid.rows), 'data variant')} of {plural(len(grid.datasets), 'data set')}"
-    texts = [f"{c.label} {decimal(m, 4)}" for c, m in sorted(means.dropna().items(), key=lambda item: -item[1])]
+    texts = [f"{c.label} {decimal(m, 4)}" for c, m in sorted(means.items(), key=lambda item: -item[1])]
     if len(texts) < 2:
         return f"On {variants}: not yet two methods with runs in every variant, so no averages are compared."
-    missing = [c.label for c in means[means.isna()].index]
+    missing = [c.label for c in grid.columns if c not in means]
     left = f" (no average of {enumerated(missing)}: not run in every variant)" if missing else ""
     return f"On {variants}, by average macro-F1: {enumerated(texts)}{left}."
 
 
-def _against(grid: Grid, own: Column, other: Column) -> str:
+def _against(grid: Arrangement, own: MethodColumn, other: MethodColumn) -> str:
     """A pair of methods over the variants: how often above and below, by how much, and how sure each is."""
-    found = list(grid.differences(F1, own, other).values())
+    pairs = [grid.pairs(score, own, other) for score in MEASURES]
+    found = [p.difference for p in pairs[0].values()]
     if not found:
         return ""
-    (wins, ties, losses), (g_wins, _, g_losses) = (grid.wins(measure, own, other) for measure in MEASURES)
+    (won, ties, losses), (g_won, _, g_losses) = map(wins, MEASURES, pairs)
     means = [s.mean for s in found]
     extent = f", from {signed(min(means), 4)} to {signed(max(means), 4)}" if len(means) > 1 else ""
     return (
-        f"{own.label} against {_name(grid, own, other)}: mean macro-F1 is above in {wins} of {plural(len(found), 'variant')}, "
+        f"{own.label} against {_name(grid, own, other)}: mean macro-F1 is above in {won} of {plural(len(found), 'variant')}, "
         f"equal in {ties} and below in {losses}; the mean difference is {signed(mean(means), 4)}{extent} (G-mean: above in "
-        f"{g_wins}, below in {g_losses}). {_sure(found)}"
+        f"{g_won}, below in {g_losses}). {_sure(found)}"
     )
 
 
-def _name(grid: Grid, own: Column, other: Column) -> str:
+def _name(grid: Arrangement, own: MethodColumn, other: MethodColumn) -> str:
     if other.method != CONTROL:
         return other.label
     alike = grid.alike(own, other, ("eps", "tau"))
@@ -91,21 +98,21 @@ def _sure(spreads: Iterable[Spread]) -> str:
     return f"{said[0].upper()}{said[1:]}."
 
 
-def _briefly(grid: Grid, columns: Iterable[Column], reference: Column) -> str:
+def _briefly(grid: Arrangement, columns: Iterable[MethodColumn], reference: MethodColumn) -> str:
     """The other methods against oversampling, in a clause each."""
     clauses = [
-        f"{c.label} {'/'.join(map(str, grid.wins(F1, c, reference)))} ({signed(mean(s.mean for s in found), 4)})"
+        f"{c.label} {'/'.join(map(str, wins(F1, pairs)))} ({signed(mean(p.difference.mean for p in pairs.values()), 4)})"
         for c in columns
-        if (found := grid.differences(F1, c, reference).values())
+        if (pairs := grid.pairs(F1, c, reference))
     ]
     if not clauses:
         return f"No other method shares a seed with {reference.label}."
     return f"Against {reference.label}, wins/ties/losses and mean difference in macro-F1: {enumerated(clauses)}."
 
 
-def _limits(grid: Grid) -> Iterator[str]:
+def _limits(grid: Arrangement) -> Iterator[str]:
     cells = (len(runs) for row in grid.rows for runs in row.cells.values())
-    fewest = min([*cells, *(s.n for s in grid.by_eps["value"])])
+    fewest = min([*cells, *(s.n for s in grid.swept["spread"])])
     if fewest == 1:
         yield "Some cells have one seed, which cannot tell a lead from chance."
     elif fewest < ENOUGH_SEEDS:

@@ -13,10 +13,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from underdog.reporting.grid_arrange import F1, REFERENCE, Grid, Measure
+from underdog.reporting.grid.arrange import F1, REFERENCE, Arrangement
 from underdog.reporting.plots import INK, PAPER, WIDTH, Style, look, styles, svg
 from underdog.reporting.statistics import OverSets, Ranking, posthocs_module
-from underdog.reporting.summary import Spread
+from underdog.reporting.summary import Score, Spread
 from underdog.reporting.words import decimal, plural, signed, spread
 
 __all__ = ["Picture", "on_scale", "pictures"]
@@ -35,28 +35,30 @@ class Picture(NamedTuple):
     looks: Mapping[str, Style]
 
 
-def pictures(grid: Grid, tested: Mapping[Measure, OverSets]) -> Iterator[Picture]:
+def pictures(grid: Arrangement, tested: Mapping[Score, OverSets]) -> Iterator[Picture]:
     """The gain by mu of every data set, the score by eps where that was swept, and ranks where they are tested."""
     looks = styles([(c.label, c.method) for c in grid.columns])
     for i, family in enumerate(grid.families):
         yield from _gain(grid, family, looks, f"{grid.names[0]}-gain{i}")
-    for i, (row, swept) in enumerate(grid.by_eps.groupby("row")):
+    for i, (row, swept) in enumerate(grid.swept.groupby("row")):
         yield _by_eps(grid, row, swept, f"{grid.names[0]}-eps{i}")
-    for measure, own in tested.items():
+    for score, own in tested.items():
         if own.ranking is not None:
-            drawing = _rank_plot(own.ranking, looks, f"{grid.names[0]}-{measure.name}-ranks")
+            drawing = _rank_plot(own.ranking, looks, f"{grid.names[0]}-{score.name}-ranks")
             sets = plural(len(grid.datasets), "data set")
-            caption = f"Mean rank by {measure.title} over {sets}, 1 the best. {own.said}"
-            yield Picture(f"Critical difference: {measure.title}", drawing, caption, {})
+            caption = f"Mean rank by {score.title} over {sets}, 1 the best. {own.said}"
+            yield Picture(f"Critical difference: {score.title}", drawing, caption, {})
 
 
-def _gain(grid: Grid, family: Sequence[int], looks: Mapping[str, Style], name: str) -> Iterator[Picture]:
+def _gain(grid: Arrangement, family: Sequence[int], looks: Mapping[str, Style], name: str) -> Iterator[Picture]:
     """The gain over oversampling by mu; none without a mu or without oversampling."""
     mus = {i: mu for i in family if (mu := grid.rows[i].spec.mu) is not None}
     reference, others = grid.column(REFERENCE), [c for c in grid.columns if c.label != REFERENCE]
     if reference is None or not mus or not others:
         return
-    gains = pd.DataFrame({c: grid.differences(F1, c, reference) for c in others}).reindex(list(mus))
+    gains = pd.DataFrame(
+        {c: {i: p.difference for i, p in grid.pairs(F1, c, reference).items()} for c in others}
+    ).reindex(list(mus))
     gains = gains.set_axis(list(mus.values())).dropna(axis=1, how="all")
     shown, far = on_scale(gains, keep=[c for c in others if c.method == "aos"])
     if shown.empty:
@@ -75,24 +77,24 @@ def _said(methods: pd.DataFrame, number: Callable[[float, int], str], place: Cal
     return "; ".join(f"{column.label} {', '.join(own)}" for column, own in zip(methods, said, strict=True))
 
 
-def _n(*methods: pd.DataFrame) -> str:
-    sizes = {s.n for own in methods for s in own.to_numpy().flat if isinstance(s, Spread)}
+def _n(*values: pd.DataFrame | Spread | None) -> str:
+    spreads = [s for own in values for s in (own.to_numpy().flat if isinstance(own, pd.DataFrame) else [own])]
+    sizes = {s.n for s in spreads if isinstance(s, Spread)}
     return f"n = {min(sizes)}" if len(sizes) == 1 else f"n = {min(sizes)} to {max(sizes)}"
 
 
-def _by_eps(grid: Grid, row: int, swept: pd.DataFrame, name: str) -> Picture:
+def _by_eps(grid: Arrangement, row: int, swept: pd.DataFrame, name: str) -> Picture:
     """Macro-F1 by eps, along a logarithmic scale, and oversampling's as a line."""
     columns = list(dict.fromkeys(swept["column"]))
-    values = swept.pivot(index="eps", columns="column", values="value")[columns]
+    values = swept.pivot(index="eps", columns="column", values="spread")[columns]
     ticks = {float(i): f"{eps * 255:.3g}" for i, eps in enumerate(values.index)}
     values = values.set_axis([replace(c, label=c.stem) for c in columns], axis=1).set_axis(list(ticks))
     variant = grid.rows[row]
-    level = grid.spreads.loc[[(F1.name, row)], [c for c in variant.cells if c.label == REFERENCE]]
+    ros = next((s for c, s in grid.spreads(F1, row).items() if c.label == REFERENCE), None)
     looks = styles([(REFERENCE, REFERENCE), *((c.stem, c.method) for c in columns)])
-    ros = None if level.empty else level.iat[0, 0]
     title = variant.name + ("" if variant.spec.mu is None else f", mu {variant.spec.mu:g}")
     alt = _said(values, decimal, lambda x: f"{ticks[x]}/255")
-    labels = "eps, in 1/255", f"macro-F1, test images, {_n(values, level)}"
+    labels = "eps, in 1/255", f"macro-F1, test images, {_n(values, ros)}"
     drawing = _points_plot(values, looks, ticks, labels, name, f"Macro-F1 by eps on {title}: {alt}", ros)
     band = f" Level line: {REFERENCE} {spread(ros, 4)}, with a band of one standard deviation." if ros else ""
     caption = f"Large: mean over seeds; small: each seed.{band} These are test scores, so the best eps here is chosen in hindsight."
@@ -170,6 +172,8 @@ def _rank_plot(found: Ranking, styles: Mapping[str, Style], name: str) -> Markup
         )  # fmt: skip
         for text in drawn["labels"]:
             text.set_color(INK)
+        for bar in (line for lines in drawn["crossbars"] for line in lines):
+            bar.set_xdata(sorted(bar.get_xdata()))  # scikit-posthocs takes them in the order of a set
         first = min(ranks.values())
         axes.plot([first, first + bound], [1.9, 1.9], color=INK, linewidth=1)
         axes.text(first, 2.05, f"critical difference {bound:.2f}", va="bottom")
