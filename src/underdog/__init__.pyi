@@ -101,6 +101,7 @@ from .model.layers import freeze_until as freeze_until
 from .model.layers import head as head
 from .model.normalize import Normalize as Normalize
 from .model.normalize import normalized as normalized
+from .model.origin import default_weights as default_weights
 from .model.paper import PaperNet as PaperNet
 from .model.pretrained import load_pretrained as load_pretrained
 from .model.resnet import ResNet as ResNet

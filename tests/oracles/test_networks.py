@@ -20,6 +20,7 @@ def parameters(network: nn.Module) -> int:
         ("paper", 1, (28, 28), 81_386),  # the same, MNIST
         ("resnet20", 3, (32, 32), 269_722),  # He et al. 2016, Table 6: 0.27 M
         ("resnet32", 3, (32, 32), 464_154),  # the same: 0.46 M
+        ("efficientnet-lite0", 3, (32, 32), 3_383_818),  # Google's 4.65 M for 1,000 classes, less 990 * 1281
     ],
 )
 def test_parameters_are_as_published(name: str, channels: int, size: tuple[int, int], expected: int) -> None:

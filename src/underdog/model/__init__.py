@@ -8,7 +8,8 @@ from functools import partial
 from torch import nn
 
 from underdog.errors import InputError, unknown
-from underdog.model.libraries import LIBRARY
+from underdog.model.efficientnet import NAME, EfficientNetLite
+from underdog.model.libraries import LIBRARY, adapted
 from underdog.model.paper import PaperNet
 from underdog.model.resnet import ResNet
 from underdog.names import LIBRARIES
@@ -32,11 +33,21 @@ def linear(channels: int, classes: int, size: tuple[int, int], width: float = 1)
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * size[0] * size[1], classes))
 
 
+def efficientnet_lite0(channels: int, classes: int, size: tuple[int, int], width: float = 1) -> nn.Module:
+    """An ``EfficientNetLite`` with the arguments of a factory, also for grey images."""
+    if min(size) < 32:
+        raise InputError(
+            f"images of {size[1]}x{size[0]} pixels are too small for EfficientNet: at least 32x32 (see --size)"
+        )
+    return adapted(NAME, EfficientNetLite(classes, width), channels, 3)
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "paper": PaperNet,
     "resnet20": partial(resnet, 3),
     "resnet32": partial(resnet, 5),
     "linear": linear,
+    NAME: efficientnet_lite0,
 }
 
 
@@ -44,8 +55,8 @@ def model_factory(name: str, width: float = 1, depth: int | None = None) -> Fact
     """The factory called ``name``: one of ``MODELS``, a library's network, or ``package.module:function`` of one's own.
 
     Args:
-        name: a name in the table; ``hf:FOLDER``, ``torchvision:NAME`` or ``timm:NAME``, without trained weights (see
-            ``load_pretrained``); or ``module:function``, looked up in the current folder too.
+        name: a name in the table, ``hf:FOLDER``, ``torchvision:NAME`` or ``timm:NAME``, without trained weights (see
+            ``default_weights`` and ``load_pretrained``); or ``module:function``, looked up in the current folder too.
         width: multiplies the channels of networks in the table.
         depth: number of blocks of ``paper``; its own default where None.
 

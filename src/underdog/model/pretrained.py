@@ -1,4 +1,4 @@
-"""Weights that were trained before, from files that can hold nothing but numbers."""
+"""Weights that were trained before, from files that can hold nothing but numbers, or whose content is known."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import json
 from collections.abc import Mapping, Set
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from underdog.errors import InputError
+from underdog.model.efficientnet import is_packaged, read_packaged
 from underdog.model.layers import head
 from underdog.model.libraries import adapted_part, hf_weights
 
-__all__ = ["load_pretrained", "normalization", "weights_fingerprint"]
+__all__ = ["TrainedOn", "load_pretrained", "recorded", "weights_fingerprint"]
 
 #: Names of files that hold pickles, which may run any code when they are read.
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
@@ -27,6 +29,19 @@ _NORMALIZE = {"0.mean", "0.std"}
 Weights = Mapping[str, Tensor]
 
 
+class TrainedOn(NamedTuple):
+    """The images that weights were trained on.
+
+    Attributes:
+        mean, std: of the channels, in units of [0, 1]; one number may stand for all.
+        size: (H, W), where it is known.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: tuple[int, int] | None = None
+
+
 def load_pretrained(network: nn.Module, path: str | Path) -> tuple[str, ...]:
     """Copy the weights of a safetensors file, or of a Transformers folder, into a network.
 
@@ -35,7 +50,8 @@ def load_pretrained(network: nn.Module, path: str | Path) -> tuple[str, ...]:
 
     Args:
         network: changed in place; its head is the last module, in the order of definition, that has parameters.
-        path: a .safetensors file, or a folder with ``config.json`` and ``model.safetensors`` of Transformers.
+        path: a .safetensors file, a folder with ``config.json`` and ``model.safetensors`` of Transformers, or what
+            ``default_weights`` returned.
 
     Returns:
         Remarks for the result: a head that starts anew.
@@ -119,12 +135,14 @@ def _shape(tensor: Tensor) -> str:
 
 
 def read_tensors(path: Path) -> Weights:
-    """The tensors of a safetensors file.
+    """The tensors of a safetensors file, or of the one pickle whose content is known.
 
     Raises:
-        InputError: no such file, a pickle, or something else.
+        InputError: no such file, another pickle, or something else.
     """
     check_file(path)
+    if is_pickle(path):
+        return read_packaged(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -132,37 +150,56 @@ def read_tensors(path: Path) -> Weights:
         raise InputError(f"{path} is no safetensors file: {error}") from error
 
 
-def normalization(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """The channel means and deviations that weights were trained with, where they lie beside them: in a run's own file, or
-    in ``preprocessor_config.json`` of a Transformers folder.
+def recorded(path: Path) -> TrainedOn | None:
+    """The images that weights were trained on, where it is said beside them: in a run's own file, or in
+    ``preprocessor_config.json`` of a Transformers folder.
 
     Raises:
         InputError: files that cannot be read.
     """
-    if not path.is_dir():
-        tensors = read_tensors(path)
-        if not tensors.keys() >= _NORMALIZE:
-            return None
-        return tuple(tensors["0.mean"].flatten().tolist()), tuple(tensors["0.std"].flatten().tolist())
-    file = path / "preprocessor_config.json"
+    if path.is_dir():
+        return _preprocessed(path / "preprocessor_config.json")
+    tensors = read_tensors(path)
+    if not tensors.keys() >= _NORMALIZE:
+        return None
+    return TrainedOn(tuple(tensors["0.mean"].flatten().tolist()), tuple(tensors["0.std"].flatten().tolist()))
+
+
+def _preprocessed(file: Path) -> TrainedOn | None:
+    """What the configuration of a Transformers image processor says, or None where there is none."""
     if not file.exists():
         return None
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
+        size = _size(about.get("crop_size") if about.get("do_center_crop") else about.get("size"))
         if not about.get("do_normalize", True):
-            return (0.0,), (1.0,)
-        return tuple(map(float, about["image_mean"])), tuple(map(float, about["image_std"]))
+            return TrainedOn((0.0,), (1.0,), size)
+        return TrainedOn(tuple(map(float, about["image_mean"])), tuple(map(float, about["image_std"])), size)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file} says no image_mean and image_std ({error}): give --mean and --std") from error
 
 
+def _size(about: object) -> tuple[int, int] | None:
+    """(H, W) of what a processor makes, in any of the ways in which it may say so."""
+    if isinstance(about, dict):
+        side = about.get("shortest_edge")
+        about = (about.get("height", side), about.get("width", side))
+    height, width = about if isinstance(about, tuple | list) and len(about) == 2 else (about, about)
+    return (height, width) if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0 else None
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file is called as pickles are."""
+    return path.suffix.lower() in PICKLES
+
+
 def check_file(path: Path) -> None:
-    """Weights must be in a file of numbers.
+    """Weights must be in a file of numbers, or in the one pickle whose content is known.
 
     Raises:
-        InputError: no such file, or a pickle.
+        InputError: no such file, or another pickle.
     """
-    if path.suffix.lower() in PICKLES:
+    if is_pickle(path) and not is_packaged(path):
         raise InputError(
             f"{path} may be a pickle, which can run any code when it is read: convert it where you trust it, with "
             f"safetensors.torch.save_file(torch.load({path.name!r}, weights_only=True), {path.stem + '.safetensors'!r})"

@@ -17,9 +17,9 @@ from underdog.reporting.words import decimal, enumerated, plural
 __all__ = [
     "ALPHA",
     "ENOUGH_SETS",
-    "SignedRank",
     "OverSets",
     "Ranking",
+    "SignedRank",
     "against",
     "holm",
     "over_sets",

@@ -6,12 +6,14 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
 from underdog.data.reading import Reading
 from underdog.errors import InputError, unknown
 from underdog.methods.build import build
 from underdog.methods.expression import Expression
+from underdog.run.network import network_settings
 from underdog.run.search import PlannedRun, Trials, eps_search
 from underdog.run.space import first_values
 from underdog.run.spec import RunSpec
@@ -210,12 +212,17 @@ def _spec(grid: Grid, data: DataBlock, method: MethodBlock, settings: Mapping[st
         expression = method.method.set(parameters)
         if not (tried := expression.with_first_values()).missing:
             build(tried)
-        return RunSpec(method=str(expression), **plain)
+        return RunSpec(method=str(expression), **plain | _network(plain.get("model", "paper")))
     except InputError as error:
         values = own_settings(grid, data, method)
         named = next((w for w in re.split(r"\W+", str(error).replace("-", "_")) if w in values), None)
         line = values[named].line if named else method.line
         raise grid.error(line, f"{data.name}, {method.method.name}: {error}") from error
+
+
+@lru_cache
+def _network(model: str) -> dict[str, Any]:
+    return network_settings(model)
 
 
 #: What runs are chosen by.

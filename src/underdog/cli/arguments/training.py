@@ -6,7 +6,17 @@ import argparse
 from pathlib import Path
 
 from underdog.cli.arguments.values import model, names, number, numbers, whole
-from underdog.names import AUGMENTATIONS, BUDGETS, EPS_GRID, LIBRARIES, MODELS, OPTIMIZERS, SCHEDULERS
+from underdog.names import (
+    AUGMENTATIONS,
+    BUDGETS,
+    EPS_GRID,
+    LIBRARIES,
+    MODELS,
+    OPTIMIZERS,
+    PRETRAINED,
+    SCHEDULERS,
+    WEIGHTS,
+)
 
 __all__ = ["add_training", "add_weights"]
 
@@ -92,13 +102,13 @@ def add_weights(group: argparse._ActionsContainer) -> None:
     """The options that say which pretrained weights a network gets, and what they expect."""
     group.add_argument(
         "--weights", type=Path, metavar="FILE.safetensors",
-        help="pretrained weights for the network; a classifier head for another number of classes starts anew (default: those "
-        "in the folder of an hf: model, otherwise random ones)",
+        help=f"pretrained weights for the network, or a word. {told(WEIGHTS)}. A classifier head for another number of classes "
+        f"starts anew (default: those of {', '.join(PRETRAINED)} and of an hf: model's folder, otherwise random ones)",
     )  # fmt: skip
     group.add_argument(
         "--mean", type=numbers, metavar="R,G,B",
         help="channel means that the pretrained network expects, in pixel units from 0 to 1, such as 0.485,0.456,0.406 "
-        "(default: those that lie beside the weights, otherwise the training part's)",
+        "(default: those that the weights were trained with, where it is known, otherwise the training part's)",
     )  # fmt: skip
     group.add_argument("--std", type=numbers, metavar="R,G,B", help="channel deviations, likewise")
 
