@@ -17,9 +17,9 @@ from underdog.reporting.words import decimal, enumerated, plural
 __all__ = [
     "ALPHA",
     "ENOUGH_SETS",
-    "Comparison",
     "OverSets",
     "Ranking",
+    "SignedRank",
     "against",
     "holm",
     "over_sets",
@@ -38,7 +38,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SignedRank:
     """A method against a reference over data sets.
 
     Attributes:
@@ -78,7 +78,7 @@ class OverSets:
 
     scores: Mapping[str, Sequence[float]]
     said: str
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[SignedRank, ...] = ()
     ranking: Ranking | None = None
 
 
@@ -139,7 +139,7 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted.tolist())
 
 
-def against(scores: Mapping[str, Sequence[float]], reference: str) -> tuple[Comparison, ...]:
+def against(scores: Mapping[str, Sequence[float]], reference: str) -> tuple[SignedRank, ...]:
     """Every method against a reference, by Wilcoxon's signed-rank test with Holm's correction.
 
     Args:
@@ -160,7 +160,7 @@ def against(scores: Mapping[str, Sequence[float]], reference: str) -> tuple[Comp
     others = {label: np.asarray(own, dtype=np.float64) - base for label, own in scores.items() if label != reference}
     p = {label: _signed_rank(differences) for label, differences in others.items()}
     adjusted = dict(zip(p, holm(list(p.values())), strict=True))
-    return tuple(Comparison(label, tuple(d.tolist()), p[label], adjusted[label]) for label, d in others.items())
+    return tuple(SignedRank(label, tuple(d.tolist()), p[label], adjusted[label]) for label, d in others.items())
 
 
 def _signed_rank(differences: Floats) -> float:
