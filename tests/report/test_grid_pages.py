@@ -36,13 +36,12 @@ NAMES = (
 
 
 def sheet(name: str) -> Sheet:
+    highest = Cell("\N{MINUS SIGN}0.1 ± 0.2", highest=True)
     lines = (
-        Line((name,), (Cell("0.5", "below"), Cell("\N{MINUS SIGN}0.1 ± 0.2", "", True))),
-        Line(("average",), (Cell(), Cell()), True),
+        Line((name,), {"a": Cell("0.5", "below", record={"dataset": name, "x": -0.5}), "b": highest}),
+        Line(("average",), {}, average=True),
     )
-    return Sheet(
-        "t", f"title {name}", (f"remark {name}",), ("data set",), ("a", "b"), lines, ({"dataset": name, "x": -0.5},)
-    )
+    return Sheet("t", f"title {name}", (f"remark {name}",), ("data set",), {"a": "a", "b": "b"}, lines)
 
 
 def folders_of(home: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from underdog.reporting import facts
+from underdog.reporting import facts, words
 from underdog.reporting.collect import Aside, collect, tuning_runs, tuning_studies
 from underdog.reporting.images import PIXELATED, png, signs_png
 from underdog.reporting.methods import eps_text
@@ -18,25 +18,13 @@ from underdog.reporting.plots import Style, curve_plot, dot_plot, recall_plot, s
 from underdog.reporting.problem import Problem, problem_of
 from underdog.reporting.summary import COSTS, SCORES, Difference, variants
 from underdog.reporting.text import decision_text
-from underdog.reporting.words import (
-    MISSING,
-    bounds,
-    decimal,
-    estimate,
-    interval,
-    percent,
-    plural,
-    probability,
-    signed,
-    spread,
-    thousands,
-)
+from underdog.reporting.words import decimal, estimate, spread
 
-__all__ = ["Report", "read_report", "report_json", "write_report"]
+__all__ = ["Findings", "read_report", "report_json", "write_report"]
 
 
 @dataclass(frozen=True)
-class Report:
+class Findings:
     """What a set of runs says: a problem for each data and settings, and what could not be used."""
 
     runs: int
@@ -70,14 +58,14 @@ def report_json(folders: Sequence[Path], target_precision: float | None = None) 
     return json_text(read_report(folders, target_precision))
 
 
-def read_report(folders: Sequence[Path], target_precision: float | None = None) -> Report:
+def read_report(folders: Sequence[Path], target_precision: float | None = None) -> Findings:
     """Everything that a report on finished runs says; arguments and errors as ``write_report``."""
     collected = collect(folders)
     found, tuning = variants(collected.runs), tuning_runs(collected.runs)
     studies, unread = tuning_studies(collected.runs)
     made = [problem_of(v, found, tuning.runs, studies, target_precision) for v in found]
     asides = (*collected.asides, *tuning.asides, *unread, *(aside for _, own in made for aside in own))
-    return Report(len(collected.runs), tuple(problem for problem, _ in made), asides)
+    return Findings(len(collected.runs), tuple(problem for problem, _ in made), asides)
 
 
 @dataclass(frozen=True)
@@ -93,15 +81,14 @@ class Section:
     multiples: dict[str, Markup]
 
 
-def page(report: Report) -> str:
+def page(report: Findings) -> str:
     """The page."""
     templates = environment()
-    words = (bounds, decimal, estimate, interval, percent, plural, probability, signed, spread, thousands)
-    makers = (eps_text, png, signs_png, matrix_width)
-    templates.globals |= {f.__name__: f for f in (*words, *makers)}
-    templates.globals |= {"SCORES": SCORES, "COSTS": COSTS, "MISSING": MISSING, "PIXELATED": PIXELATED}
+    templates.globals |= {name: getattr(words, name) for name in words.__all__}
+    templates.globals |= {f.__name__: f for f in (eps_text, png, signs_png, matrix_width)}
+    templates.globals |= {"SCORES": SCORES, "COSTS": COSTS, "PIXELATED": PIXELATED}
     sections = [_section(problem, f"v{i}") for i, problem in enumerate(report.problems)]
-    return templates.get_template("report.html.j2").render(report=report, sections=sections, words=facts)
+    return templates.get_template("report.html.j2").render(report=report, sections=sections, facts_of=facts)
 
 
 def matrix_width(classes: tuple[str, ...]) -> float:
@@ -160,12 +147,12 @@ def _curves(problem: Problem, looks: dict[str, Style], name: str) -> tuple[Marku
 
 def _multiples(problem: Problem, looks: dict[str, Style], name: str) -> dict[str, Markup]:
     """Precision against recall, a figure for each rare class."""
-    found = problem.decision
+    if (found := problem.decision) is None:
+        return {}
     figures = {}
-    for i, c in enumerate(found.classes if found else ()):
+    for i, c in enumerate(found.classes):
         said = (f"{label} {estimate(own.average_precision)}" for label, own in c.methods.items())
         alt = f"Precision against recall of class {c.name}; average precision: {'; '.join(said)}"
-        assert found is not None
         lines = {label: own.precision for label, own in c.methods.items()}
         figures[c.name] = recall_plot(lines, looks, c.share, found.target, f"{name}-pr{i}", alt)
     return figures

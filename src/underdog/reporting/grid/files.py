@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +16,7 @@ from underdog.errors import InputError
 from underdog.reporting.collect import Aside, collect, tuning_runs
 from underdog.reporting.grid.arrange import F1, MEASURES, REFERENCE, SELECTIONS, Arrangement, Record, arrange
 from underdog.reporting.grid.pictures import Picture, pictures
-from underdog.reporting.grid.sheets import Sheet, sheets, variant_sheet
+from underdog.reporting.grid.sheets import Cell, Sheet, sheets, variant_sheet
 from underdog.reporting.grid.verdict import paragraph
 from underdog.reporting.page import environment, write_page
 from underdog.reporting.statistics import OverSets, over_sets
@@ -144,9 +143,9 @@ def latex_table(sheet: Sheet) -> str:
         r"\centering",
         f"\\caption{{{latex(sheet.title)}. {' '.join(map(latex, sheet.remarks))}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        f"\\begin{{tabular}}{{{'l' * len(sheet.head)}{'r' * len(sheet.columns)}}}",
+        f"\\begin{{tabular}}{{{'l' * len(sheet.head)}{'r' * len(sheet.titles)}}}",
         r"\toprule",
-        " & ".join(map(latex, (*sheet.head, *sheet.columns))) + r" \\",
+        " & ".join(map(latex, sheet.columns)) + r" \\",
         r"\midrule",
         *_latex_rows(sheet),
         r"\bottomrule",
@@ -162,10 +161,11 @@ def _latex_rows(sheet: Sheet) -> Iterator[str]:
         if after_average and not line.average:
             yield r"\midrule"
         after_average = line.average
-        figures = (rf"\textbf{{{latex(c.text)}}}" if c.highest else latex(c.text) for c in line.cells)
+        cells = sheet.cells(line)
+        figures = (rf"\textbf{{{latex(c.text)}}}" if c.highest else latex(c.text) for c in cells)
         yield " & ".join((*map(latex, line.head), *figures)) + r" \\"
-        if any(c.beside for c in line.cells):
-            small = (rf"\scriptsize {latex(c.beside)}" if c.beside else "" for c in line.cells)
+        if any(c.beside for c in cells):
+            small = (rf"\scriptsize {latex(c.beside)}" if c.beside else "" for c in cells)
             yield " & ".join((*("" for _ in line.head), *small)) + r" \\"
 
 
@@ -176,16 +176,18 @@ def markdown(text: str) -> str:
 
 def markdown_table(sheet: Sheet) -> str:
     """A heading, a table, and its remarks."""
-    rows = [[markdown(t) for t in (*sheet.head, *sheet.columns)]]
-    rows.append(["---"] * len(sheet.head) + ["---:"] * len(sheet.columns))
+    rows = [list(map(markdown, sheet.columns)), ["---"] * len(sheet.head) + ["---:"] * len(sheet.titles)]
     for line in sheet.lines:
         mark = "*" if line.average else ""
         heads = (f"{mark}{markdown(t)}{mark}" if t else "" for t in line.head)
-        figures = (f"**{markdown(c.text)}**" if c.highest else markdown(c.text) for c in line.cells)
-        small = (f"<br>{markdown(c.beside)}" if c.beside else "" for c in line.cells)
-        rows.append([*heads, *map(operator.add, figures, small)])
+        rows.append([*heads, *map(_in_markdown, sheet.cells(line))])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"### {markdown(sheet.title)}\n\n{table}\n\n{' '.join(map(markdown, sheet.remarks))}\n"
+
+
+def _in_markdown(cell: Cell) -> str:
+    small = f"<br>{markdown(cell.beside)}" if cell.beside else ""
+    return (f"**{markdown(cell.text)}**" if cell.highest else markdown(cell.text)) + small
 
 
 def _markdown(parts: Iterable[Chapter], trained: Iterable[Sheet], asides: Sequence[Aside]) -> str:

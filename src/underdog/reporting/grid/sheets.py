@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -42,65 +41,53 @@ TABLES = {"f1": paper.F1, "g-mean": paper.G_MEAN}
 
 
 class Cell(NamedTuple):
-    """A result as text, what stands small below it, and whether it is the highest of its line."""
+    """A result as text, what stands small below it, whether it is the highest of its line, and the same for programs."""
 
     text: str = MISSING
     beside: str = ""
     highest: bool = False
+    record: Record | None = None
 
 
 class Line(NamedTuple):
-    """A line of a table; an average stands apart from what it is the average of."""
+    """A line of a table, its results by column; an average stands apart from what it is the average of."""
 
     head: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    found: Mapping[Any, Cell]
     average: bool = False
 
 
 class Sheet(NamedTuple):
-    """A table for every format, by the name of its files: texts for readers, and for programs records with full precision."""
+    """A table for every format.
+
+    Attributes:
+        name: of its files.
+        title, remarks: above and below it.
+        head: titles of what says what a line is.
+        titles: of the columns, in order.
+        lines: from top to bottom.
+    """
 
     name: str
     title: str
-    remarks: tuple[str, ...]
+    remarks: Sequence[str]
     head: tuple[str, ...]
-    columns: tuple[str, ...]
-    lines: tuple[Line, ...]
-    records: tuple[Record, ...]
+    titles: Mapping[Any, str]
+    lines: Sequence[Line]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The titles of all columns."""
+        return *self.head, *self.titles.values()
 
-class Records(NamedTuple):
-    """A line before it is written: what it is, its records by column, and whether it is an average."""
+    def cells(self, line: Line) -> list[Cell]:
+        """The results of a line in every column, a dash where there is none."""
+        return [line.found.get(c, Cell()) for c in self.titles]
 
-    head: tuple[str, ...]
-    records: Mapping[Any, Record]
-    average: bool = False
-
-
-def _sheet(
-    what: tuple[str, str],
-    of: tuple[str, str],
-    remarks: Iterable[str],
-    head: tuple[str, ...],
-    columns: Mapping[Any, str],
-    lines: Iterable[Records],
-    write: Callable[[Record], Cell],
-) -> Sheet:
-    """A table of records: ``write`` puts each in words, and ``columns`` has the titles in order."""
-    lines = list(lines)
-    shown = (
-        Line(n.head, tuple(write(n.records[c]) if c in n.records else Cell() for c in columns), n.average)
-        for n in lines
-    )
-    return Sheet(
-        name=f"{what[0]}-{of[0]}",
-        title=f"{what[1]}: {of[1]}",
-        remarks=tuple(remarks),
-        head=head,
-        columns=tuple(columns.values()),
-        lines=tuple(shown),
-        records=tuple(record for line in lines for record in line.records.values()),
-    )
+    @property
+    def records(self) -> list[Record]:
+        """With full precision, for programs."""
+        return [cell.record for line in self.lines for cell in line.found.values() if cell.record is not None]
 
 
 def sheets(grid: Arrangement, tested: Mapping[Score, OverSets]) -> Iterator[Sheet]:
@@ -119,6 +106,11 @@ def sheets(grid: Arrangement, tested: Mapping[Score, OverSets]) -> Iterator[Shee
     yield from (_sets_sheet(grid, *own) for own in tested.items() if {REFERENCE} < own[1].scores.keys())
 
 
+def _named(grid: Arrangement, name: str, title: str) -> tuple[str, str]:
+    """The name and the title of a table of this budget and selection."""
+    return f"{name}-{grid.names[0]}", f"{title}: {grid.names[1]}"
+
+
 def _labels(grid: Arrangement) -> dict[MethodColumn, str]:
     return {c: c.label for c in grid.columns}
 
@@ -129,83 +121,71 @@ def _score_sheet(grid: Arrangement, score: Score) -> Sheet:
     n = f"= {min(sizes)} in every cell" if len(sizes) == 1 else f"from {min(sizes)} to {max(sizes)}, said in each cell"
     gaps = [GAPS] if any(c not in r.cells for r in grid.rows for c in grid.columns) else []
     remarks = [f"{MEANS} {n}; {BOLD}", *gaps, *_on_scores(grid, score)]
-    found = _sheet(
-        score[:2],
-        grid.names,
-        remarks,
-        grid.head,
-        _labels(grid),
-        _score_lines(grid, score),
-        _score(score.digits, len(sizes) > 1),
-    )
-    return found._replace(lines=tuple(map(_highest, found.lines)))
+    lines = [_highest(line) for line in _score_lines(grid, score, len(sizes) > 1)]
+    return Sheet(*_named(grid, score.name, score.title), remarks, grid.head, _labels(grid), lines)
 
 
-def _score_lines(grid: Arrangement, score: Score) -> Iterator[Records]:
+def _score_lines(grid: Arrangement, score: Score, sizes: bool) -> Iterator[Line]:
     """Every data variant, after each family its average, and that of all."""
+
+    def line(
+        head: tuple[str, ...], what: Record, found: Mapping[MethodColumn, Spread | float], theirs: Mapping[str, float]
+    ) -> Line:
+        records = {c: what | _scored(c, own, theirs) for c, own in found.items()}
+        return Line(head, {c: _score(r, score.digits, sizes) for c, r in records.items()}, what["line"] != "variant")
+
     for family in grid.families:
-        yield from (_variant_line(grid, score, i) for i in family)
         rows = [grid.rows[i] for i in family]
+        for i, row in zip(family, rows, strict=True):
+            what = {"line": "variant", **row.record}
+            yield line(grid.head_of(row), what, grid.spreads(score, i), _printed(grid, score, [row]))
+        what = {"line": "average", **rows[0].record, "mu": None}
         theirs = _printed(grid, score, rows, rows[0].dataset)
-        own = _records({"line": "average", **rows[0].record, "mu": None}, grid.averages(score, family), theirs)
-        yield Records(grid.head_of(rows[0], "average", ""), own, average=True)
+        yield line(grid.head_of(rows[0], "average", ""), what, grid.averages(score, family), theirs)
     if len(grid.families) > 1:
+        what = {"line": "all", "dataset": "", "rho": None, "mu": None, "settings": ""}
         theirs = _printed(grid, score, grid.rows, paper.GLOBAL)
-        line = {"line": "all", "dataset": "", "rho": None, "mu": None, "settings": ""}
-        own = _records(line, grid.averages(score, *grid.families), theirs)
-        yield Records(("all", MISSING, "average", "")[: len(grid.head)], own, average=True)
+        head = ("all", MISSING, "average", "")[: len(grid.head)]
+        yield line(head, what, grid.averages(score, *grid.families), theirs)
 
 
-def _variant_line(grid: Arrangement, score: Score, i: int) -> Records:
-    row = grid.rows[i]
-    line = {"line": "variant", **row.record}
-    return Records(grid.head_of(row), _records(line, grid.spreads(score, i), _printed(grid, score, [row])))
+def _scored(column: MethodColumn, found: Spread | float, theirs: Mapping[str, float]) -> Record:
+    """Our spread or mean, with the paper's."""
+    record = {"column": column.label, "method": column.method, **_numbers(found)}
+    printed = theirs.get(column.label)
+    return record | {"published": printed, "difference": None if printed is None else record["mean"] - printed}
 
 
-def _records(
-    line: Record, found: Mapping[MethodColumn, Spread | float], theirs: Mapping[str, float]
-) -> dict[MethodColumn, Record]:
-    """Our spreads or means of a line by column, with the paper's."""
-    records = {}
-    for column, own in found.items():
-        published = theirs.get(column.label)
-        numbers: Record = _numbers(own) if isinstance(own, Spread) else {"n": None, "mean": own, "sd": None}
-        numbers |= {"published": published, "difference": None if published is None else numbers["mean"] - published}
-        records[column] = {**line, "column": column.label, "method": column.method, **numbers}
-    return records
+def _numbers(found: Spread | float) -> Record:
+    if isinstance(found, Spread):
+        return {"n": found.n, "mean": found.mean, "sd": found.sd}
+    return {"n": None, "mean": found, "sd": None}
 
 
-def _numbers(found: Spread) -> Record:
-    return {"n": found.n, "mean": found.mean, "sd": found.sd}
-
-
-def _score(digits: int, sizes: bool) -> Callable[[Record], Cell]:
-    """Writes a mean and its spread; with the number of runs where that differs."""
-
-    def write(record: Record) -> Cell:
-        sd = "" if record["sd"] is None else f" ± {decimal(record['sd'], digits)}"
-        small = [f"n {record['n']}"] if sizes and record["n"] else []
-        if (theirs := record.get("published")) is not None:
-            small.append(f"paper {decimal(theirs, digits)}, {signed(record['difference'], digits)}")
-        return Cell(decimal(record["mean"], digits) + sd, "; ".join(small))
-
-    return write
+def _score(record: Record, digits: int, sizes: bool) -> Cell:
+    """A mean and its spread; with the number of runs where that differs."""
+    sd = "" if record["sd"] is None else f" ± {decimal(record['sd'], digits)}"
+    small = [f"n {record['n']}"] if sizes and record["n"] else []
+    if (theirs := record.get("published")) is not None:
+        small.append(f"paper {decimal(theirs, digits)}, {signed(record['difference'], digits)}")
+    return Cell(decimal(record["mean"], digits) + sd, "; ".join(small), record=record)
 
 
 def _highest(line: Line) -> Line:
     """Mark the highest results of a line, as they are printed."""
-    means = [-math.inf if c == Cell() else float(c.text.split(" ")[0]) for c in line.cells]
-    several = sum(map(math.isfinite, means)) > 1
-    cells = (c._replace(highest=several and m == max(means)) for c, m in zip(line.cells, means, strict=True))
-    return line._replace(cells=tuple(cells))
+    means = {c: float(cell.text.split(" ")[0]) for c, cell in line.found.items()}
+    top = max(means.values()) if len(means) > 1 else None
+    return line._replace(found={c: cell._replace(highest=means[c] == top) for c, cell in line.found.items()})
 
 
 def _cost_sheet(grid: Arrangement, score: Score, of: tuple[str, str], remark: str) -> Sheet:
     """Means of what is counted, such as updates."""
-    lines = (_variant_line(grid, score, i) for i in range(len(grid.rows)))
-    return _sheet(
-        score[:2], of, [remark], grid.head, _labels(grid), lines, lambda r: Cell(f"{r['mean']:,.{score.digits}f}")
-    )
+    lines = []
+    for i, row in enumerate(grid.rows):
+        own = {c: {"line": "variant", **row.record, **_scored(c, s, {})} for c, s in grid.spreads(score, i).items()}
+        cells = {c: Cell(f"{r['mean']:,.{score.digits}f}", record=r) for c, r in own.items()}
+        lines.append(Line(grid.head_of(row), cells))
+    return Sheet(f"{score.name}-{of[0]}", f"{score.title}: {of[1]}", [remark], grid.head, _labels(grid), lines)
 
 
 def _wins_sheet(grid: Arrangement, score: Score) -> Sheet:
@@ -215,46 +195,41 @@ def _wins_sheet(grid: Arrangement, score: Score) -> Sheet:
         f"means of the seeds that both have. A tie is a pair of means that print alike at {score.digits} decimals. Variants of "
         "one data set are not independent, so this is a count, not a test."
     )
-    lines = (Records((c.label,), {o: _wins(grid, score, c, o) for o in grid.columns if o != c}) for c in grid.columns)
-    what, remarks = (f"wins-{score.name}", f"Wins/ties/losses by {score.title}"), [counted, *_on_wins(grid, score)]
-    return _sheet(what, grid.names, remarks, ("method",), _labels(grid), lines, _win)
+    lines = [Line((c.label,), {o: _wins(grid, score, c, o) for o in grid.columns if o != c}) for c in grid.columns]
+    named = _named(grid, f"wins-{score.name}", f"Wins/ties/losses by {score.title}")
+    return Sheet(*named, [counted, *_on_wins(grid, score)], ("method",), _labels(grid), lines)
 
 
-def _wins(grid: Arrangement, score: Score, own: MethodColumn, other: MethodColumn) -> Record:
+def _wins(grid: Arrangement, score: Score, own: MethodColumn, other: MethodColumn) -> Cell:
     """Our count and the paper's, which is of those of the same data variants that it has."""
     pairs = grid.pairs(score, own, other)
     printed = [_printed(grid, score, [grid.rows[i]]) for i in pairs]
     both = [(p[own.label], p[other.label]) for p in printed if {own.label, other.label} <= p.keys()]
-    ours, theirs = wins(score, pairs), paper.record(both, score.digits) if both else (None, None, None)
+    ours, theirs = wins(score, pairs), paper.record(both, score.digits) if both else None
     names = ("wins", "ties", "losses")
-    return {
-        "method": own.label,
-        "other": other.label,
-        "variants": len(pairs),
-        **dict(zip(names, ours, strict=True)),
-        "published_variants": len(both),
-        **{f"published_{name}": count for name, count in zip(names, theirs, strict=True)},
-    }
-
-
-def _win(record: Record) -> Cell:
-    ours, theirs = ([record[f"{who}{name}"] for name in ("wins", "ties", "losses")] for who in ("", "published_"))
-    rows, known = record["variants"], record["published_variants"]
-    more = f", {signed(ours[0] - theirs[0], 0)}" if known and known == rows else f" on {known}"
-    return Cell(_joined(ours, "/"), f"paper {_joined(theirs, '/')}{more}" if known else "") if rows else Cell()
+    record = {"method": own.label, "other": other.label, "variants": len(pairs)}
+    record |= dict(zip(names, ours, strict=True)) | {"published_variants": len(both)}
+    record |= {f"published_{name}": theirs and theirs[i] for i, name in enumerate(names)}
+    if not pairs:
+        return Cell(record=record)
+    beside = ""
+    if theirs:
+        more = f", {signed(ours[0] - theirs[0], 0)}" if len(both) == len(pairs) else f" on {len(both)}"
+        beside = f"paper {_joined(theirs, '/')}{more}"
+    return Cell(_joined(ours, "/"), beside, record=record)
 
 
 def _eps_sheet(grid: Arrangement) -> Sheet:
     """What the figures of macro-F1 by eps show."""
-    columns = {eps: eps_text(eps) for eps in sorted(set(grid.swept["eps"]))}
     lines = []
     for (i, c), own in grid.swept.groupby(["row", "column"], sort=False):
-        said = [{"method": c.method, "eps": r.eps, "tau": r.tau, **_numbers(r.spread)} for r in own.itertuples()]
-        head = (*grid.head_of(grid.rows[i]), c.label)
-        lines.append(Records(head, {r["eps"]: grid.rows[i].record | r for r in said}))
+        row, said = grid.rows[i], {r.eps: {"eps": r.eps, "tau": r.tau, **_numbers(r.spread)} for r in own.itertuples()}
+        records = {eps: row.record | {"method": c.method} | record for eps, record in said.items()}
+        cells = {eps: _score(record, F1.digits, sizes=True) for eps, record in records.items()}
+        lines.append(Line((*grid.head_of(row), c.label), cells))
+    titles = {eps: eps_text(eps) for eps in sorted(set(grid.swept["eps"]))}
     remark = f"{MEANS} in each cell; test images, so the highest eps here is chosen in hindsight."
-    what, head, write = ("f1-by-eps", "Macro-F1 by eps"), (*grid.head, "method"), _score(F1.digits, sizes=True)
-    return _sheet(what, grid.names, [remark], head, columns, lines, write)
+    return Sheet(*_named(grid, "f1-by-eps", "Macro-F1 by eps"), [remark], (*grid.head, "method"), titles, lines)
 
 
 def _difference_sheets(grid: Arrangement) -> Iterator[Sheet]:
@@ -284,68 +259,65 @@ def _difference_sheet(
         "true mean in 75% of cases, not 95%.": min(sizes) < ENOUGH_SEEDS,
         SHARED: shared,
     }
-    named = f"paired-{score.name}-{re.sub('[^a-z0-9]+', '-', what)}", f"Paired differences in {score.title}, {what}"
-    lines = (
-        Records(grid.head_of(row), {p: row.record | _difference(*p, own[i]) for p, own in found.items() if i in own})
+    lines = [
+        Line(grid.head_of(row), {p: _gap(row.record, *p, own[i], score.digits) for p, own in found.items() if i in own})
         for i, row in enumerate(grid.rows)
-    )
-    remarks = (text for text in said if said[text])
-    return _sheet(named, grid.names, remarks, grid.head, pairs, lines, lambda r: _gap(r, score.digits))
+    ]
+    name = f"paired-{score.name}-{re.sub('[^a-z0-9]+', '-', what)}"
+    named = _named(grid, name, f"Paired differences in {score.title}, {what}")
+    return Sheet(*named, [text for text in said if said[text]], grid.head, pairs, lines)
 
 
-def _difference(own: MethodColumn, other: MethodColumn, found: Spread) -> Record:
+def _gap(row: Record, own: MethodColumn, other: MethodColumn, found: Spread, digits: int) -> Cell:
+    """A mean difference, and its interval or else the differences."""
     low, high = found.interval or (None, None)
-    bounds = {"low_95": low, "high_95": high, "values": found.values}
-    return {"method": own.label, "minus": other.label, **_numbers(found), **bounds}
-
-
-def _gap(record: Record, digits: int) -> Cell:
-    values, bounds = record["values"], [record["low_95"], record["high_95"]]
-    interval = "" if None in bounds else " to ".join(signed(v, digits) for v in bounds)
-    each = " ".join(signed(v, digits) for v in values) if len(values) > 1 else ""
-    return Cell(signed(record["mean"], digits), interval or each)
+    record = row | {"method": own.label, "minus": other.label, **_numbers(found)}
+    record |= {"low_95": low, "high_95": high, "values": found.values}
+    each = " ".join(signed(v, digits) for v in found.values) if found.n > 1 else ""
+    beside = " to ".join(signed(v, digits) for v in found.interval) if found.interval else each
+    return Cell(signed(found.mean, digits), beside, record=record)
 
 
 def _sets_sheet(grid: Arrangement, score: Score, found: OverSets) -> Sheet:
     """Differences to oversampling by data set, and what tests say of them."""
-    scores, others = found.scores, {label: label for label in found.scores if label != REFERENCE}
+    scores, others = found.scores, [label for label in found.scores if label != REFERENCE]
 
-    def line(head: str, kind: str, dataset: str, values: Mapping[str, float]) -> Records:
-        made = {c: {"line": kind, "dataset": dataset, "column": c, "value": v} for c, v in values.items()}
-        return Records((head,), made, kind != "data set")
+    def line(
+        head: str, kind: str, values: Mapping[str, float], write: Callable[[float], str], dataset: str = ""
+    ) -> Line:
+        record = {"line": kind, "dataset": dataset}
+        cells = {c: Cell(write(v), record=record | {"column": c, "value": v}) for c, v in values.items()}
+        return Line((head,), cells, kind != "data set")
 
-    lines = [
-        line(name, "data set", name, {c: scores[c][i] - scores[REFERENCE][i] for c in others})
-        for i, name in enumerate(grid.datasets)
-    ]
+    lines = []
+    for i, name in enumerate(grid.datasets):
+        gaps = {c: scores[c][i] - scores[REFERENCE][i] for c in others}
+        lines.append(line(name, "data set", gaps, lambda gap: signed(gap, score.digits), name))
     if found.comparisons:
-        lines.append(line("p, Wilcoxon", "p", "", {c.label: c.p for c in found.comparisons}))
-        lines.append(line("p, Holm", "p holm", "", {c.label: c.adjusted for c in found.comparisons}))
+        lines.append(line("p, Wilcoxon", "p", {c.label: c.p for c in found.comparisons}, "{:.3g}".format))
+        lines.append(line("p, Holm", "p holm", {c.label: c.adjusted for c in found.comparisons}, "{:.3g}".format))
     if found.ranking is not None:
         ranks = found.ranking.ranks
-        lines.append(line(f"mean rank ({REFERENCE} {ranks[REFERENCE]:.2f})", "mean rank", "", ranks))
-
-    def write(record: Record) -> Cell:
-        value = record["value"]
-        texts = {"data set": signed(value, score.digits), "mean rank": f"{value:.2f}"}
-        return Cell(texts.get(record["line"], f"{value:.3g}"))
-
-    what = f"sets-{score.name}", f"{score.title} minus that of {REFERENCE}, by data set"
-    return _sheet(what, grid.names, [found.said], ("data set",), others, lines, write)
+        lines.append(line(f"mean rank ({REFERENCE} {ranks[REFERENCE]:.2f})", "mean rank", ranks, "{:.2f}".format))
+    named = _named(grid, f"sets-{score.name}", f"{score.title} minus that of {REFERENCE}, by data set")
+    return Sheet(*named, [found.said], ("data set",), {label: label for label in others}, lines)
 
 
 def variant_sheet(grid: Arrangement) -> Sheet:
     """How the networks of each data variant were trained, as the paper's Table 2."""
-    names = f"variants-{grid.budget}", f"Data variants and training: {BUDGETS[grid.budget]}"
-    training = list(map(_training, grid.rows))
-    texts = ([MISSING if v in (None, "") else str(v) for v in own.values()] for own in training)
-    lines = tuple(Line(grid.head_of(row), tuple(map(Cell, own))) for row, own in zip(grid.rows, texts, strict=True))
-    records = tuple(row.record | own for row, own in zip(grid.rows, training, strict=True))
-    seeds = "Seeds: of the runs; where they say so, of the data."
-    chosen = "Settings of methods are those at which they stand in the tables."
-    table = "The paper's column is its Table 2; it says nothing of eps and the batch."
-    remarks = (seeds, chosen, table)[: 3 if any(map(_variant, grid.rows)) else 2]
-    return Sheet(*names, remarks, grid.head, tuple(training[0]), lines, records)
+    training = [_training(row) for row in grid.rows]
+    lines = []
+    for row, own in zip(grid.rows, training, strict=True):
+        cells = {title: Cell(MISSING if value in (None, "") else str(value)) for title, value in own.items()}
+        first = next(iter(own))
+        cells[first] = cells[first]._replace(record=row.record | own)
+        lines.append(Line(grid.head_of(row), cells))
+    remarks = ["Seeds: of the runs; where they say so, of the data."]
+    remarks.append("Settings of methods are those at which they stand in the tables.")
+    if any(map(_variant, grid.rows)):
+        remarks.append("The paper's column is its Table 2; it says nothing of eps and the batch.")
+    title = f"Data variants and training: {BUDGETS[grid.budget]}"
+    return Sheet(f"variants-{grid.budget}", title, remarks, grid.head, {t: t for t in training[0]}, lines)
 
 
 def _training(row: DataRow) -> Record:
