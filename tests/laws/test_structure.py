@@ -26,7 +26,7 @@ LAYERS = [
     ["train"],
     ["loop"],
     ["run", "bench"],
-    ["reporting", "features"],
+    ["reporting"],
     ["experiments"],
     ["api"],
     ["cli", "__main__"],

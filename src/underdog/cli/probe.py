@@ -10,8 +10,8 @@ from underdog.cli.progress import bar
 from underdog.data.sources import Source
 from underdog.decision.rule import check_target
 from underdog.experiments.comparison import check_complete, comparison
-from underdog.features.extract import Extractor, extractor
-from underdog.features.space import feature_source
+from underdog.run.codes import feature_source
+from underdog.run.features import Extractor, extractor
 from underdog.run.folders import occupied
 from underdog.run.search import PlannedRun, decay_search
 from underdog.run.spec import RunSpec

@@ -18,6 +18,7 @@ class FrozenNetwork:
     Attributes:
         model: its name, as ``--model`` takes it.
         weights: fingerprint of its weights.
+        file: where they were, where they do not come with the network.
         mean, std: of the channels that it expects.
         channels, size: of its images, (H, W).
         centre, deviation: (D,) of the features, see ``Codes``; empty while they are not known.
@@ -25,6 +26,7 @@ class FrozenNetwork:
 
     model: str
     weights: str
+    file: str | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     channels: int
@@ -48,8 +50,16 @@ class FrozenNetwork:
         """
         try:
             height, width = map(int, data["size"])
-            numbers = {name: tuple(map(float, data[name])) for name in ("mean", "std", "centre", "deviation")}
-            plain = {"model": str(data["model"]), "weights": str(data["weights"]), "channels": int(data["channels"])}
-            return cls(**plain, **numbers, size=(height, width))  # type: ignore[arg-type]
+            return cls(
+                model=str(data["model"]),
+                weights=str(data["weights"]),
+                file=data["file"],
+                mean=tuple(map(float, data["mean"])),
+                std=tuple(map(float, data["std"])),
+                channels=int(data["channels"]),
+                size=(height, width),
+                centre=tuple(map(float, data["centre"])),
+                deviation=tuple(map(float, data["deviation"])),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"no frozen network ({error})") from error

@@ -25,8 +25,10 @@ from underdog.decision.rule import DecisionRule
 from underdog.errors import InputError
 from underdog.learner import PRECISIONS
 from underdog.methods.build import build
+from underdog.run.codes import codes_of_network
+from underdog.run.features import frozen_network
 from underdog.run.network import untrained
-from underdog.run.saved import open_run
+from underdog.run.saved import Run, open_run
 from underdog.run.spec import NetworkFiles
 from underdog.run.weights import load_saved
 from underdog.validate import check_positive
@@ -270,6 +272,23 @@ def batched(items: Iterable[T], n: int) -> Iterator[list[T]]:
         yield part
 
 
+def trained(folder: Path, saved: Run) -> nn.Module:
+    """The network of a run from images to logits; that of a probe is a frozen network, codes, and the run's own head.
+
+    Raises:
+        InputError: files that are damaged or do not belong together.
+    """
+    channels, height, width = saved.image_shape
+    if saved.frozen is not None:
+        channels, height, width = len(saved.frozen.centre), 1, 1
+    # A Transformers model's config.json lies in the run's own folder.
+    model = untrained(replace(saved.spec, files=NetworkFiles(folder)), channels, len(saved.classes), (height, width))
+    load_saved(folder / "model.safetensors", model, saved.classes)
+    if saved.frozen is None:
+        return model
+    return nn.Sequential(frozen_network(saved.frozen), codes_of_network(saved.frozen), model)
+
+
 def load(run: str | Path, device: torch.device | str = "cpu") -> Classifier:
     """The classifier that a run has trained, at its best epoch by validation macro-F1.
 
@@ -294,10 +313,7 @@ def load(run: str | Path, device: torch.device | str = "cpu") -> Classifier:
     ((1, 16, 16), ('0', '1', '2'), 1)
     """
     folder, saved = Path(run), open_run(Path(run))
-    channels, *size = saved.image_shape
-    # A Transformers model's config.json lies in the run's own folder.
-    model = untrained(replace(saved.spec, files=NetworkFiles(folder)), channels, len(saved.classes), (size[0], size[1]))
-    load_saved(folder / "model.safetensors", model, saved.classes)
+    channels, model = saved.image_shape[0], trained(folder, saved)
     # A method of somebody's own is imported for its adjustment only where it has one.
     if saved.adjusted and (adjustment := build(saved.spec.expression).adjustment(saved.train)) is not None:
         model = Adjusted(model, adjustment)

@@ -42,7 +42,7 @@ def save_decision(folder: Path, training: Training, history: History, target_pre
         [classes[k] for k in sorted(training.first.minority)],
         target_precision,
     )
-    if report["errors"]:
+    if report["errors"] and test.images.shape[1] in (1, 3):  # features are nothing to look at
         pixels = test.images[[error["image"] for error in report["errors"]]].cpu().contiguous()
         meta = {"plain": json.dumps({"items": [error["item"] for error in report["errors"]]})}
         write_atomic(folder / "errors.safetensors", lambda path: write_tensors(path, {"images": pixels}, meta))

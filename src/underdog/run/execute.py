@@ -244,7 +244,8 @@ def finish(
     result["seconds"] = _seconds(training, seconds, tested)
     write_atomic(folder / "model.safetensors", lambda path: _save_model(path, training, source))
     write_atomic(folder / "predictions.csv", lambda path: _save_predictions(path, training.split, history))
-    save_gallery(folder, training)
+    if source.frozen is None:
+        save_gallery(folder, training)
     result["decision"] = save_decision(folder, training, history, target_precision)
     save_epochs(training, folder)  # again, since the run may have been killed between its state and this
     write_json(folder / "result.json", result)
@@ -295,7 +296,8 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
     def scores(evaluation: Evaluation | None) -> dict[str, Any] | None:
         return None if evaluation is None else evaluation.metrics.to_json(classes)
 
-    records = history.records
+    records, frozen = history.records, source.frozen
+    shape = split.train.shape if frozen is None else (frozen.channels, *frozen.size)
     return {
         "spec": spec.to_json(),
         "source": source.name,
@@ -307,13 +309,9 @@ def _result(spec: RunSpec, source: Source, training: Training, history: History)
             "val": dict(zip(classes, split.val.counts, strict=True)),
             "test": None if split.test is None else dict(zip(classes, split.test.counts, strict=True)),
         },
-        "image_shape": list(split.train.shape),
-        "reading": {
-            "size": list(split.train.shape[1:]),
-            "resize": source.reading.resize,
-            "channels": split.train.shape[0],
-        },
-        "frozen": source.frozen and source.frozen.to_json(),
+        "image_shape": list(shape),
+        "reading": {"size": list(shape[1:]), "resize": source.reading.resize, "channels": shape[0]},
+        "frozen": frozen and frozen.to_json(),
         "test": scores(history.test),
         "last_epoch_test": scores(history.last_epoch_test),
         "val": scores(history.val),

@@ -11,12 +11,12 @@ from underdog.names import TARGET_PRECISION
 from underdog.run.engine import Engine, Job, Outcome, Progress
 from underdog.run.folders import Runs
 from underdog.run.search import FAILED, PlannedRun, Search
-from underdog.run.spec import RunSpec, Setting, differing, settings_text
+from underdog.run.spec import RunSpec, differing, settings_text
 
 __all__ = ["Queue", "Step", "described", "steps", "steps_of", "told_apart", "work_off"]
 
 #: What tells runs apart anyway.
-_SHOWN = {*Setting._fields, "data", "mu", "seed", "data_seed", "tuning"}
+_SHOWN = {"method", "budget", "data", "mu", "seed", "data_seed", "tuning"}
 
 
 def told_apart(runs: Iterable[tuple[str, RunSpec]]) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def steps(entries: Iterable[PlannedRun]) -> Iterator[Step]:
 def steps_of(dataset: str, search: Search) -> Iterator[Step]:
     """The runs of a search."""
     for number in range(len(search)):
-        yield Step(dataset, search.spec, search, number)
+        yield Step(dataset, search.known(number), search, number)
 
 
 class Limit(Protocol):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 
+from underdog.data.frozen import FrozenNetwork
 from underdog.data.reading import Reading
 from underdog.decision.rule import DecisionRule
 from underdog.errors import InputError, nearest
@@ -57,6 +58,7 @@ class Run:
         updates, images_seen, altered_images, altered_rows, zero_gradients: totals over the training.
         notes, environment: as the run left them.
         seconds: time by phase.
+        frozen: the network whose features it was trained on; None where that were images.
         rule: what it chose for decisions, or None without a test part.
         folder: where it lies, or None.
         curve: its epochs, or None where they were not read.
@@ -86,6 +88,7 @@ class Run:
     notes: tuple[str, ...]
     environment: Mapping[str, str]
     seconds: Mapping[str, float]
+    frozen: FrozenNetwork | None
     rule: DecisionRule | None
     folder: Path | None = None
     curve: Curve | None = None
@@ -142,6 +145,7 @@ def run_of(result: Mapping[str, Any], name: str = "", folder: Path | None = None
         notes=tuple(str(n) for n in result["notes"]),
         environment={str(k): str(v) for k, v in result["environment"].items()},
         seconds={p: float(result["seconds"][p]) for p in PHASES},
+        frozen=result["frozen"] and FrozenNetwork.from_json(result["frozen"]),
         rule=rule,
         folder=folder,
     )

@@ -17,7 +17,7 @@ __all__ = ["FAILED", "GridSearch", "PlannedRun", "Scores", "Search", "Trials", "
 #: In the place of a score: the run failed, and counts as one that recognised nothing.
 FAILED = -1.0
 #: Weight decays that a search tries.
-DECAYS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+DECAYS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 #: The validation macro-F1 of a run, ``FAILED``, or None where it is still to be made.
 Scores = Callable[[RunSpec], float | None]
 
@@ -64,6 +64,10 @@ class GridSearch:
 
     def run(self, number: int, scores: Scores) -> RunSpec | None:
         """The run of that number, from 0."""
+        return self.runs[number]
+
+    def known(self, number: int) -> RunSpec:
+        """What is known of that run before any is done: all of it."""
         return self.runs[number]
 
     def applied(self, spec: RunSpec, scores: Scores) -> RunSpec | None:
@@ -115,6 +119,10 @@ class Trials:
     def reason(self) -> str:
         """Why what was chosen was."""
         return f"has the highest validation macro-F1 of {self.study.wanted} trials"
+
+    def known(self, number: int) -> RunSpec:
+        """What is known of the run of that number before any is done."""
+        return self.spec
 
     def done(self, scores: Scores) -> Study | None:
         """The study with all of its trials; None while they are not done, or where all of them failed."""

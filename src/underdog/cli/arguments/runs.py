@@ -156,9 +156,9 @@ def add_probe(commands: Commands) -> None:
         help=f"methods to compare (default: {','.join(PROBE_METHODS)})",
     )  # fmt: skip
     group.add_argument("--seeds", type=whole, default=10, metavar="N", help="seeds 0 to N-1 (default: 10)")
-    group.add_argument("--epochs", type=whole, default=30, metavar="N", help="passes over the features (default: 30)")
+    group.add_argument("--epochs", type=whole, default=20, metavar="N", help="passes over the features (default: 20)")
     group.add_argument("--lr", type=number, default=1e-3, metavar="RATE", help="learning rate (default: 0.001)")
-    group.add_argument("--batch", type=whole, default=128, metavar="N", help="images per update (default: 128)")
+    group.add_argument("--batch", type=whole, default=512, metavar="N", help="images per update (default: 512)")
     group.add_argument(
         "--budget", choices=BUDGETS, default="updates", help="as in 'compare', here by default as many updates for each method"
     )  # fmt: skip

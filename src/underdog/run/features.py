@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -12,16 +13,18 @@ from typing import Literal
 import numpy as np
 import torch
 from filelock import FileLock
+from torch import Tensor, nn
 
 from underdog.data.frozen import FrozenNetwork
 from underdog.data.images import ImageSet, to_unit
 from underdog.errors import InputError
-from underdog.features.space import Features
 from underdog.learner import Learner
+from underdog.model.layers import head
+from underdog.run.codes import Features
 from underdog.run.network import build_model, network_settings
 from underdog.run.spec import RunSpec
 
-__all__ = ["Extractor", "extractor"]
+__all__ = ["Extractor", "Headless", "extractor", "frozen_network"]
 
 #: Counts changes that move features.
 REVISION = 1
@@ -35,11 +38,11 @@ class Extractor:
 
     Attributes:
         network: what it is known by.
-        learner: the network on its device.
+        body: the network up to its head, on its device.
     """
 
     network: FrozenNetwork
-    learner: Learner
+    body: nn.Module
 
     def features(self, images: ImageSet, progress: Callable[[int], object], cache: Path | None = None) -> Features:
         """(N, D) float32 of a set of images.
@@ -69,7 +72,8 @@ class Extractor:
         return found
 
     def _key(self) -> str:
-        about = json.dumps([REVISION, self.network.to_json()], sort_keys=True)
+        network = self.network
+        about = json.dumps([REVISION, network.weights, network.mean, network.std, network.channels, network.size])
         return blake2b(about.encode(), digest_size=16).hexdigest()
 
     def _fill(self, done: Path, images: ImageSet, progress: Callable[[int], object]) -> None:
@@ -90,11 +94,55 @@ class Extractor:
 
     def _some(self, images: ImageSet, begin: int, progress: Callable[[int], object]) -> Features:
         pixels = images.images[begin : begin + BATCH]
-        found = self.learner.features(to_unit(pixels.to(self.learner.device))).cpu().numpy()
+        device = next(self.body.parameters()).device
+        with torch.no_grad():
+            found: Features = self.body(to_unit(pixels.to(device))).float().cpu().numpy()
         if not np.isfinite(found).all():
             raise InputError("the frozen network's features are not finite numbers")
         progress(len(found))
         return found
+
+
+class Headless(nn.Module):
+    """A network that answers with what its classifier head is given, (B, D).
+
+    Args:
+        network: changed in place: it loses its head.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        name = head(network)
+        parent, _, last = name.rpartition(".")
+        setattr(network.get_submodule(parent), last, nn.Identity())
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        answers: Tensor = self.network(x)
+        return answers.flatten(1)
+
+
+def frozen_network(frozen: FrozenNetwork) -> nn.Module:
+    """The network that features come from: images (B, C, H, W) in [0, 1] to features (B, D).
+
+    Raises:
+        InputError: its weights are not there, or different ones; it does not take such images.
+    """
+    weights = None if frozen.file is None else Path(frozen.file)
+    settings = network_settings(frozen.model, weights, frozen.mean, frozen.std)
+    if settings["weights"] != frozen.weights:
+        raise InputError(f"the weights of {frozen.model} are different from those that the features were made with")
+    blank = ImageSet(torch.zeros(2, frozen.channels, *frozen.size, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"))
+    network, _ = build_model(RunSpec("", "baseline", **settings), blank)
+    whole = Learner(network.eval(), 2)
+    x = torch.linspace(0, 1, 2 * math.prod(blank.shape)).view(2, *blank.shape)
+    wanted = whole.features(x)
+    headless = Headless(network).eval()
+    with torch.no_grad():
+        found = headless(x)
+    if not torch.allclose(found, wanted, atol=1e-4):
+        raise InputError(f"model {frozen.model!r} does something after its classifier head: its features cannot be had")
+    return headless.requires_grad_(False)
 
 
 def extractor(
@@ -116,14 +164,13 @@ def extractor(
         InputError: a network without pretrained weights, or whose means and deviations are not known; one that does not take
             such images.
     """
-    spec = RunSpec("", "baseline", **network_settings(model, weights, mean, std))
-    if spec.weights is None:
+    settings = network_settings(model, weights, mean, std)
+    if settings["weights"] is None:
         raise InputError(
             f"model {model!r} has no pretrained weights: features of random weights say little (--weights FILE)"
         )
-    if spec.mean is None or spec.std is None:
+    if settings["mean"] is None:
         raise InputError(f"nothing says which channel means model {model!r} was trained with: give --mean and --std")
-    blank = ImageSet(torch.zeros(2, *shape, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"))
-    network, _ = build_model(spec, blank)
-    frozen = FrozenNetwork(model, spec.weights, spec.mean, spec.std, shape[0], shape[1:])
-    return Extractor(frozen, Learner(network.eval(), 2, device=device))
+    file = None if weights is None else str(weights)
+    frozen = FrozenNetwork(model, settings["weights"], file, settings["mean"], settings["std"], shape[0], shape[1:])
+    return Extractor(frozen, frozen_network(frozen).to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]

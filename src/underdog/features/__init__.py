@@ -1,1 +1,0 @@
-"""What a frozen pretrained network makes of images, as image sets of their own."""
