@@ -116,6 +116,7 @@ class Queue:
         self._runs, self._target = runs, target
         self._searches: dict[str, Search] = {}
         self._failed: set[str] = set()
+        self._settled: set[Search] = set()
         self._shared = 0
         #: Settings that names of these runs need.
         self.names = told_apart((s.dataset, s.spec) for s in self.steps)
@@ -179,10 +180,12 @@ class Queue:
         self.running[progress.job.spec.id] = progress.job.spec, progress.done / max(progress.total, 1)
 
     def chosen(self, run: RunSpec) -> tuple[Search, RunSpec] | None:
-        """The search that this run was of, and a run of it with what it has found, where it is done."""
+        """The search that this run was of, and a run of it with what it has found, once, where it is done."""
         search = self._searches.get(run.id)
-        found = search and search.applied(search.spec, self.score)
-        return (search, found) if search and found else None
+        if search is None or search in self._settled or (found := search.applied(search.spec, self.score)) is None:
+            return None
+        self._settled.add(search)
+        return search, found
 
     def ended(self, outcome: Outcome) -> Outcome:
         """Take note of a run that has ended; a result that is none makes it a failure."""
