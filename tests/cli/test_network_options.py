@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -244,3 +245,50 @@ def test_a_grid_trains_it_from_its_weights(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(f"datasets: {{mnist: {{size: 32}}}}\nmethods: [ros]\nseeds: 1\nmodel: {LITE}\n")
     (planned,) = entries(read_grid(tmp_path / "one.yaml"), {"mnist": ""})
     assert planned.spec.weights == weights_fingerprint(ud.default_weights(LITE))
+
+
+def test_a_transformers_folder_is_fine_tuned_at_another_size_than_its_own_and_used_without_it(
+    photos: Path, tmp_path: Path, underdog: Any
+) -> None:
+    transformers = needs("transformers")
+    config = transformers.Dinov2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=1, patch_size=8, image_size=56
+    )
+    home, out = tmp_path / "tiny", tmp_path / "runs"
+    transformers.Dinov2ForImageClassification(config).save_pretrained(home)
+    about = {
+        "image_mean": [0.5] * 3,
+        "image_std": [0.2] * 3,
+        "do_center_crop": True,
+        "crop_size": {"height": 56, "width": 56},
+    }
+    (home / "preprocessor_config.json").write_text(json.dumps(about))
+    ran = underdog(f"train {photos} --method ros --epochs 1 --batch 16 --size 24 --model hf:{home} --out {out}")
+    assert ran.code == 0, ran.err
+    (result,), (folder,) = results(out), list(out.iterdir())
+    assert any("know images of 56x56 pixels, and these have 24x24" in note for note in result["notes"])
+    assert load_file(folder / "model.safetensors")["1.network.dinov2.embeddings.position_embeddings"].shape == (
+        1,
+        50,
+        16,
+    )
+    shutil.rmtree(home)
+    assert ud.load(folder).logits([np.zeros((24, 24, 3), np.uint8)]).shape == (1, 3)
+
+
+def test_images_that_an_architecture_cannot_take_are_refused_before_anything_is_written(
+    photos: Path, tmp_path: Path, underdog: Any
+) -> None:
+    needs("transformers")
+    swin = {"embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4, "patch_size": 2}
+    for kind, about, size, words in (
+        ("swin", swin, 8, "fails on images of 8x8 pixels"),
+        ("vit", {"patch_size": 14}, 220, "is no multiple of that (--size 224x224 is)"),
+    ):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "config.json").write_text(json.dumps({"model_type": kind} | about))
+        options = f"--method ros --epochs 1 --size {size} --model hf:{tmp_path / kind}"
+        ran = underdog(f"train {photos} {options} --out {tmp_path / 'runs'}")
+        assert ran.code == 2, ran
+        assert words in ran.err
+        assert not (tmp_path / "runs").exists()

@@ -15,6 +15,7 @@ from torch import nn
 
 import underdog as ud
 from underdog.model.libraries import Adapted
+from underdog.run.network import network_settings
 
 
 class Small(nn.Module):
@@ -107,17 +108,24 @@ def test_a_folder_without_a_configuration_is_refused(text: str, tmp_path: Path) 
         ud.model_factory(f"hf:{tmp_path}")(3, 7, (16, 16))
 
 
-TINY: dict[str, dict[str, Any]] = {
-    "vit": {
-        "hidden_size": 8,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 8,
-        "patch_size": 8,
-    },
-    "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
-    "convnext": {"hidden_sizes": [4, 8], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
+PATCHES: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "patch_size": 8,
 }
+TINY: dict[str, dict[str, Any]] = {
+    "vit": PATCHES | {"intermediate_size": 16},
+    "deit": PATCHES | {"intermediate_size": 16},
+    "beit": PATCHES | {"intermediate_size": 16, "use_relative_position_bias": True},
+    "dinov2": PATCHES | {"mlp_ratio": 1},
+    "dinov2_with_registers": PATCHES | {"mlp_ratio": 1, "num_register_tokens": 2},
+    "swin": {"embed_dim": 8, "depths": [1, 2], "num_heads": [2, 2], "window_size": 4, "patch_size": 2},
+    "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
+    "convnext": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
+}
+#: Kinds whose forward is told to interpolate, beside those that always do.
+TOLD = ("vit", "deit", "beit", "swin")
 
 
 def folder(path: Path, kind: str, **more: Any) -> Path:
@@ -132,8 +140,9 @@ def test_a_transformers_configuration_becomes_a_network_for_the_images_and_class
 ) -> None:
     needs("transformers")
     labels = {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}, "image_size": 224}
-    net = ud.model_factory(f"hf:{folder(tmp_path, kind, **labels)}")(channels, 7, (16, 24))
-    x = torch.rand(2, channels, 16, 24)
+    size = (24, 24) if kind.startswith("dinov2") else (16, 24)  # whose own positions are a square
+    net = ud.model_factory(f"hf:{folder(tmp_path, kind, **labels)}")(channels, 7, size)
+    x = torch.rand(2, channels, *size)
     assert isinstance(net, Adapted)
     assert net.eval()(x).shape == (2, 7)
     assert torch.equal(net(x), net.network(x.expand(-1, 3, -1, -1)).logits)
@@ -153,7 +162,7 @@ def test_transformers_weights_are_read_as_transformers_does_and_other_kinds_are_
     body = {k: v for k, v in old.state_dict().items() if not k.startswith("classifier")}
     assert all(torch.equal(v, new.network.state_dict()[k]) for k, v in body.items())
     larger = ud.model_factory(f"hf:{tmp_path}")(1, 7, (32, 32))
-    with pytest.raises(ud.InputError, match="position_embeddings has the shape 1x5x8, not 1x17x8"):
+    with pytest.raises(ud.InputError, match="position_embeddings has the shape 1x5x16, not 1x17x16"):
         ud.load_pretrained(larger, tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ud.InputError, match=r"the weights of 'hf:.*' cannot be read"):
@@ -169,3 +178,74 @@ def test_code_that_a_configuration_refers_to_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(ud.InputError, match="cannot be built"):
         ud.model_factory(f"hf:{tmp_path}")(3, 7, (16, 16))
     assert not (tmp_path / "sprung").exists()
+
+
+def pretrained_folder(path: Path, kind: str, classes: int = 5) -> nn.Module:
+    """A network of random weights, and its folder as Transformers writes it."""
+    transformers = needs("transformers")
+    about = TINY[kind] | {"image_size": 32, "architectures": []}
+    config = transformers.CONFIG_MAPPING[kind].from_dict(about, num_labels=classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = transformers.AutoModelForImageClassification.from_config(config)
+        for p in network.parameters():  # zeros, such as BEiT's positions, would hide what is interpolated
+            nn.init.normal_(p, std=0.2)
+    network.save_pretrained(path)
+    return network.eval()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 48), (16, 40)], ids=str)
+@pytest.mark.parametrize("kind", TINY)
+def test_a_transformers_folder_works_at_other_sizes_as_transformers_does(
+    kind: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    old = pretrained_folder(tmp_path, kind)
+    net = ud.model_factory(f"hf:{tmp_path}", pretrained=True)(3, 5, size).eval()
+    assert ud.load_pretrained(net, tmp_path) == ()
+    x = torch.rand(2, 3, *size)
+    told = {"interpolate_pos_encoding": True} if kind in TOLD and size != (32, 32) else {}
+    assert torch.equal(net(x), old(x, **told).logits)
+    assert net(x).std() > 1e-3
+
+
+@pytest.mark.parametrize("kind", [*TINY, "efficientnet-lite0"])
+def test_the_head_of_the_features_is_the_answer(kind: str, tmp_path: Path) -> None:
+    if kind in TINY:
+        pretrained_folder(tmp_path, kind)
+        net = ud.model_factory(f"hf:{tmp_path}", pretrained=True)(1, 7, (16, 40))
+    else:
+        net = ud.model_factory(kind, width=0.25)(1, 7, (40, 36))
+    learner = ud.Learner(net, 7)
+    x = torch.rand(3, 1, *((16, 40) if kind in TINY else (40, 36)))
+    features, head = learner.features(x), net.get_submodule(ud.head(net))
+    assert features.ndim == 2
+    with torch.no_grad():
+        torch.testing.assert_close(head(features), learner.logits(x))
+
+
+@pytest.mark.parametrize("kind", ["vit", "deit", "beit", "dinov2", "dinov2_with_registers"])
+def test_a_size_that_is_no_multiple_of_the_patch_is_refused_with_one_that_is(kind: str, tmp_path: Path) -> None:
+    needs("transformers")
+    name = f"hf:{folder(tmp_path, kind)}"
+    for build in (
+        lambda: ud.model_factory(name)(3, 5, (33, 48)),
+        lambda: ud.model_factory(name, pretrained=True)(3, 5, (33, 48)),
+        lambda: network_settings(name, size=(33, 48)),  # before images are read
+    ):
+        with pytest.raises(
+            ud.InputError, match=r"patches of 8x8 pixels, and 48x33 is no multiple of that \(--size 48x32 is\)"
+        ):
+            build()
+    network_settings(name, size=(32, 48))
+
+
+def test_a_teachers_head_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    transformers = needs("transformers")
+    old = transformers.DeiTForImageClassificationWithTeacher(
+        transformers.DeiTConfig(**TINY["deit"], image_size=16, num_labels=5)
+    )
+    old.save_pretrained(tmp_path)
+    net = ud.model_factory(f"hf:{tmp_path}", pretrained=True)(3, 7, (24, 24))
+    (note,) = ud.load_pretrained(net, tmp_path)
+    assert "head (classifier) starts anew" in note
+    assert torch.equal(net.network.deit.embeddings.position_embeddings, old.deit.embeddings.position_embeddings)

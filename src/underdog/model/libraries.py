@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,17 +25,18 @@ class Adapted(nn.Module):
     Args:
         network: from (B, channels, H, W) to logits (B, K), or to an object with ``logits``.
         channels: what it takes; grey images are repeated.
+        options: more arguments of the network.
 
     >>> Adapted(nn.Flatten(), channels=3)(torch.zeros(2, 1, 4, 4)).shape
     torch.Size([2, 48])
     """
 
-    def __init__(self, network: nn.Module, channels: int) -> None:
+    def __init__(self, network: nn.Module, channels: int, options: Mapping[str, Any] = MappingProxyType({})) -> None:
         super().__init__()
-        self.network, self.channels = network, channels
+        self.network, self.channels, self.options = network, channels, dict(options)
 
     def forward(self, x: Tensor) -> Tensor:
-        output = self.network(x.expand(-1, self.channels, -1, -1))
+        output = self.network(x.expand(-1, self.channels, -1, -1), **self.options)
         logits: Tensor = getattr(output, "logits", output)
         return logits
 
@@ -43,7 +46,9 @@ def adapted_part(network: nn.Module) -> nn.Module:
     return network.network if isinstance(network, Adapted) else network
 
 
-def adapted(name: str, network: nn.Module, images: int, channels: int) -> nn.Module:
+def adapted(
+    name: str, network: nn.Module, images: int, channels: int, options: Mapping[str, Any] = MappingProxyType({})
+) -> nn.Module:
     """``network`` for images of so many channels.
 
     Raises:
@@ -51,7 +56,7 @@ def adapted(name: str, network: nn.Module, images: int, channels: int) -> nn.Mod
     """
     if images not in (1, channels):
         raise InputError(f"model {name!r} takes images of {channels} channels, not {images}")
-    return Adapted(network, channels)
+    return Adapted(network, channels, options)
 
 
 def installed(module: str, name: str, extra: str | None = None) -> Any:
@@ -67,23 +72,29 @@ def installed(module: str, name: str, extra: str | None = None) -> Any:
         raise InputError(f"model {name!r} needs {extra}: pip install 'underdog[{extra}]' ({error})") from error
 
 
-def hf(folder: str, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def hf(folder: str, channels: int, classes: int, size: tuple[int, int], pretrained: bool = False) -> nn.Module:
     """The Transformers image classifier that ``config.json`` in a folder describes, for K classes and (H, W) pixels.
 
+    A network for pretrained weights has as many positions as they have, and interpolates them to (H, W); without weights it
+    has those of (H, W) itself.
+
     Raises:
-        InputError: no such file, or one that describes no image classifier.
+        InputError: no such file, or one that describes no image classifier, or none of images of that size.
     """
     name = f"hf:{folder}"
-    about = {k: v for k, v in read_config(Path(folder)).items() if k not in ("id2label", "label2id", "num_labels")}
-    transformers = installed("transformers", name)
+    transformers, config = hf_config(Path(folder), num_labels=classes)
+    check_patches(name, config, size)
+    options: dict[str, Any] = {}
     try:
-        config = transformers.CONFIG_MAPPING[about["model_type"]].from_dict(about, num_labels=classes)
-        if hasattr(config, "image_size"):
+        own = getattr(config, "image_size", None)
+        if own is not None and not pretrained:
             config.image_size = size[0] if size[0] == size[1] else size
         network = transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+        if pretrained and pair(own) != size and "interpolate_pos_encoding" in signature(network.forward).parameters:
+            options["interpolate_pos_encoding"] = True
     except Exception as error:  # a configuration can be wrong in any way
         raise InputError(f"model {name!r} cannot be built for {size[1]}x{size[0]} pixels: {error}") from error
-    return adapted(name, network, channels, getattr(config, "num_channels", 3))
+    return adapted(name, network, channels, getattr(config, "num_channels", 3), options)
 
 
 def hf_weights(folder: Path) -> dict[str, Tensor]:
@@ -92,20 +103,59 @@ def hf_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         InputError: no safetensors file there, or one that does not fit the configuration.
     """
-    name = f"hf:{folder}"
-    about = read_config(folder)
-    transformers = installed("transformers", name)
+    transformers, config = hf_config(folder)
     try:
-        config = transformers.CONFIG_MAPPING[about["model_type"]].from_dict(about)
         with quiet(transformers):
             network, report = transformers.AutoModelForImageClassification.from_pretrained(
                 folder, config=config, local_files_only=True, use_safetensors=True, trust_remote_code=False,
                 dtype=torch.float32, output_loading_info=True,
             )  # fmt: skip
     except Exception as error:  # files can be wrong in any way
-        raise InputError(f"the weights of {name!r} cannot be read: {error}") from error
+        raise InputError(f"the weights of 'hf:{folder}' cannot be read: {error}") from error
     fresh = set(report["missing_keys"])
     return {k: v for k, v in network.state_dict().items() if k not in fresh}
+
+
+def hf_config(folder: Path, **options: Any) -> tuple[Any, Any]:
+    """Transformers, and the configuration in a folder; with options, such as num_labels, in the place of its labels.
+
+    Raises:
+        InputError: Transformers is not installed, or no such file, or one that it does not know.
+    """
+    name, about = f"hf:{folder}", read_config(folder)
+    transformers = installed("transformers", name)
+    if options:
+        about = {k: v for k, v in about.items() if k not in ("id2label", "label2id", "num_labels")}
+    # A second head for a teacher's answers only stays in the way; and without names Transformers would look for some.
+    about["architectures"] = [n.removesuffix("WithTeacher") for n in about.get("architectures") or ()]
+    try:
+        return transformers, transformers.CONFIG_MAPPING[about["model_type"]].from_dict(about, **options)
+    except Exception as error:  # a configuration can be wrong in any way
+        raise InputError(f"model {name!r} cannot be built: {error}") from error
+
+
+def check_patches(name: str, config: Any, size: tuple[int, int]) -> None:
+    """Images must be whole patches, where a network cuts them into some and says once what each of them is.
+
+    Networks in stages (``depths``), such as Swin and ConvNeXt, take any size.
+
+    Raises:
+        InputError: they are not.
+    """
+    patch = pair(getattr(config, "patch_size", None))
+    if patch is None or hasattr(config, "depths") or not (size[0] % patch[0] or size[1] % patch[1]):
+        return
+    height, width = (max(1, round(side / p)) * p for side, p in zip(size, patch, strict=True))
+    raise InputError(
+        f"model {name!r} cuts images into patches of {patch[1]}x{patch[0]} pixels, and {size[1]}x{size[0]} is no multiple of that "
+        f"(--size {width}x{height} is)"
+    )
+
+
+def pair(value: Any) -> tuple[int, int] | None:
+    """(H, W) of a configuration's size, which may be one number; None where it is neither."""
+    height, width = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
+    return (height, width) if type(height) is int and type(width) is int and min(height, width) > 0 else None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -163,7 +213,7 @@ def quiet(transformers: Any) -> Iterator[None]:
             transformers.logging.enable_progress_bar()
 
 
-LIBRARY: dict[str, Callable[[str, int, int, tuple[int, int]], nn.Module]] = {
+LIBRARY: dict[str, Callable[..., nn.Module]] = {
     "hf": hf,
     "torchvision": torchvision,
     "timm": timm,

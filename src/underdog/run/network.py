@@ -13,9 +13,10 @@ from torch import nn
 
 from underdog.data.images import ImageSet
 from underdog.errors import InputError
+from underdog.learner import evaluating
 from underdog.model import model_factory
 from underdog.model.layers import freeze_until
-from underdog.model.libraries import Adapted, adapted_part, read_config
+from underdog.model.libraries import Adapted, adapted_part, check_patches, hf_config, read_config
 from underdog.model.normalize import behind, normalized
 from underdog.model.origin import default_weights, trained_on
 from underdog.model.pretrained import TrainedOn, load_pretrained, recorded, weights_fingerprint
@@ -39,6 +40,7 @@ def network_settings(
     weights: Path | None = None,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """The fields of a ``RunSpec`` that describe a network as somebody names it.
 
@@ -49,11 +51,14 @@ def network_settings(
         model: see ``model_factory``.
         weights: a safetensors file or a Transformers folder, or one of the words of ``WEIGHTS``.
         mean, std: of the channels, in units of [0, 1].
+        size: (H, W) that images will have, where it is known before they are read.
 
     Raises:
-        InputError: files that are not there or cannot be read.
+        InputError: files that are not there or cannot be read, or a size that a Transformers model cannot have.
     """
     folder = Path(model.removeprefix(HF)) if model.startswith(HF) else None
+    if folder is not None and size is not None:
+        check_patches(model, hf_config(folder)[1], size)
     known = model if folder is None else known_as(folder)
     found = _weights(model, weights, folder)
     if mean is None and std is None and (images := _trained_on(model, found, folder)):
@@ -111,7 +116,9 @@ def network(spec: RunSpec, channels: int, classes: int, size: tuple[int, int]) -
     """
     name = _located(spec)
     with torch.random.fork_rng(devices=[]):
-        factory = model_factory(name, spec.width, spec.depth)  # whose import may draw, before the seed is set
+        factory = model_factory(
+            name, spec.width, spec.depth, pretrained=spec.weights is not None
+        )  # whose import may draw, before the seed is set
         torch.default_generator.manual_seed(RandomStreams(spec.seed).torch_seed("init"))
         try:
             found = factory(channels, classes, size)
@@ -145,6 +152,8 @@ def build_model(spec: RunSpec, train: ImageSet) -> tuple[nn.Module, tuple[str, .
     channels, height, width = train.shape
     body = network(spec, channels, len(train.classes), (height, width))
     notes = (*_load(spec, body), *_strange(spec, (height, width))) if spec.weights is not None else ()
+    if isinstance(body, Adapted):
+        _try(spec, body, train.shape)
     if spec.freeze_until is not None:
         freeze_until(adapted_part(body), spec.freeze_until)
     if spec.mean is None or spec.std is None:
@@ -161,6 +170,19 @@ def _load(spec: RunSpec, body: nn.Module) -> tuple[str, ...]:
         raise InputError("the run began with pretrained weights: give the same file again (--weights)")
     with torch.random.fork_rng(devices=[]):
         return load_pretrained(body, path)
+
+
+def _try(spec: RunSpec, body: nn.Module, shape: tuple[int, int, int]) -> None:
+    """Give another library's network one image, since not every architecture takes every size.
+
+    Raises:
+        InputError: it fails.
+    """
+    try:
+        with evaluating(body, torch.device("cpu")), torch.no_grad():
+            body(torch.zeros(1, *shape))
+    except Exception as error:  # it may fail in any way
+        raise InputError(f"model {spec.model!r} fails on images of {shape[2]}x{shape[1]} pixels: {error}") from error
 
 
 def _strange(spec: RunSpec, size: tuple[int, int]) -> Iterator[str]:
