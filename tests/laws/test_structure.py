@@ -15,7 +15,7 @@ import underdog
 ROOT = Path(underdog.__file__).parent
 #: From what depends on nothing to what depends on everything: a module imports from its own layer or earlier ones.
 LAYERS = [
-    ["underdog", "errors", "names", "validate", "outside", "paths", "rng"],
+    ["underdog", "errors", "names", "validate", "outside", "paths", "processes", "rng"],
     ["ranks"],
     ["metrics", "data", "decision"],
     ["altered", "epoch", "loss", "optimizer", "inspect"],

@@ -5,24 +5,22 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import NamedTuple
 
 import torch
 from torch import distributed
 
 from underdog.errors import InputError, TrainingError, UnderdogError
+from underdog.processes import deaf, end_with_parent, how_it_ended
 from underdog.ranks import Ranks
 
 __all__ = ["Command", "devices", "on_all"]
@@ -85,23 +83,13 @@ def on_all(command: Command, options: argparse.Namespace, names: Sequence[str]) 
             for rank, pipe in enumerate(pipes)
         ]
         try:
-            with _deaf():
+            with deaf():
                 for process in processes:
                     process.start()
             if not _all_end_well(processes):
                 raise _cause(processes, [here for here, _ in pipes], names)
         finally:
             _end(processes)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal: those started within ignore it, and this one ends them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _all_end_well(processes: Sequence[BaseProcess]) -> bool:
@@ -123,10 +111,9 @@ def _cause(processes: Sequence[BaseProcess], reports: Sequence[Connection], name
     failures = {rank: here.recv() for rank, here in enumerate(reports) if here.poll()}
     for rank, p in enumerate(processes):
         if p.exitcode and rank not in failures:
-            how = f"was ended by {signal.Signals(-p.exitcode).name}" if p.exitcode < 0 else f"ended with {p.exitcode}"
             return TrainingError(
-                f"the process of device {rank} ({names[rank]}) {how}, and so the others were too; the same command goes on "
-                "from the last finished epoch"
+                f"the process of device {rank} ({names[rank]}) {how_it_ended(p.exitcode)}, and so the others were too; the same "
+                "command goes on from the last finished epoch"
             )
     first = min(failures.values(), key=lambda failure: failure.when)
     assert isinstance(first.error, Exception)
@@ -151,7 +138,7 @@ def _rank(
     command: Command, options: argparse.Namespace, names: list[str], rank: int, store: Path, report: Connection
 ) -> None:
     """One process: carry out the command as one of several ranks."""
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     if rank:  # rank 0 speaks for all
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
@@ -178,11 +165,3 @@ def _join(names: list[str], rank: int, store: Path) -> None:
     distributed.init_process_group(
         backend, init_method=store.as_uri(), rank=rank, world_size=len(names), timeout=PATIENCE
     )
-
-
-def _end_with_parent() -> None:
-    """A process that was killed cannot end those that it started: they end themselves."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

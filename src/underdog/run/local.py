@@ -17,13 +17,13 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Thread
 from types import FrameType, TracebackType
 from typing import NamedTuple, Self
 
 import torch
 
 from underdog.data.sources import Source
+from underdog.processes import deaf, end_with_parent, how_it_ended
 from underdog.run.engine import Job, Outcome, Progress, carry_out
 from underdog.run.shared import map_source, save_source
 
@@ -114,7 +114,7 @@ class LocalEngine:
         for name, source in self._sources.items():
             save_source(source, self._data(name))
         self._context.set_forkserver_preload(PRELOADED)
-        with _deaf(), _large_pages():
+        with deaf(), _large_pages():
             forkserver.ensure_running()
         return self
 
@@ -155,8 +155,7 @@ class LocalEngine:
             self._idle[worker.slot] = worker
         else:
             code = _left(worker)
-            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-            done = done or _Done(f"its process {how}", _tail(worker.log))
+            done = done or _Done(f"its process {how_it_ended(code)}", _tail(worker.log))
         self._running.remove(running)
         self._fill()
         return Outcome(running.job, time.monotonic() - running.begin, done.error, done.details)
@@ -218,7 +217,7 @@ def _left(worker: _Worker) -> int:
 
 def _work(line: Connection, device: str, threads: int, log: Path, lasting: bool) -> None:
     """Do one job, or job after job: all of a process's life."""
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _print_to(log)
     faulthandler.enable()
     torch.set_num_threads(threads)
@@ -268,16 +267,6 @@ def _tail(log: Path) -> str:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal: those started within ignore it, and are ended by this one."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
 def _undisturbed() -> Iterator[None]:
     """Ctrl-C within comes at the end."""
     came: list[tuple[int, FrameType | None]] = []
@@ -304,11 +293,3 @@ def _large_pages() -> Iterator[None]:
     finally:
         if before is None:
             del os.environ[TUNABLES]
-
-
-def _end_with_parent() -> None:
-    """A process that was killed cannot end those that it started: they end themselves."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: The demo's settings; eps is what validation chose on seeds that the demo does not report (docs/results.md).
-DEMO = {"rho": 20.0, "mu": 0.6, "lr": 1e-3, "epochs": 20, "batch": 64}
+DEMO = {"rho": 20.0, "mu": 0.6, "lr": 1e-3, "epochs": 12, "batch": 64}
 DEMO_EPS = 16 / 255
 DEMO_METHODS = ("baseline", "rus", "ros", "smote", "noise", "aos")
 DEMO_SEEDS = 3
