@@ -112,7 +112,7 @@ class Metrics:
         return float(np.trace(self.confusion) / self.confusion.sum())
 
     def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        """Plain data for ``result.json`` and ``epochs.jsonl``, per-class figures by class name."""
+        """Plain data for ``result.json`` and ``epochs.jsonl``, per-class scores by class name."""
         per_class = {
             name: dict(zip(classes, getattr(self, name).tolist(), strict=True))
             for name in ("recall", "precision", "f1")

@@ -34,7 +34,7 @@ from underdog.rng import RandomStreams
 __all__ = ["EpochRecord", "Evaluation", "History", "Training", "evaluate", "iter_epochs"]
 
 #: Images per batch where no gradient is needed, and their values, at most: as many as 64x64 pixels of three colours have.
-#: On a GPU the values alone count: small batches leave it idle, and figures are not promised to the last bit there.
+#: On a GPU the values alone count: small batches leave it idle, and results are not promised to the last bit there.
 EVALUATION_BATCH, EVALUATION_VALUES = 512, 512 * 64 * 64 * 3
 #: Seconds within which a resampler of somebody's own starts that is started twice, to see whether it keeps state.
 QUICK = 10
@@ -413,7 +413,7 @@ class Training:
         return History(tuple(self.records), self.best_epoch, best_val, last_val, best_test, last_test, notes)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that is needed to go on as if nothing had happened: tensors, and plain data."""
+        """All that is needed to resume as if nothing had happened: tensors, and plain data."""
         moments, plain = self.learner.optimizer_state()
         parts = {
             "model": self.learner.weights(),
@@ -431,7 +431,7 @@ class Training:
         }
 
     def restore(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
-        """Put back what ``state`` returned; the model, data and settings must be those of then."""
+        """Put back what ``state`` returned; the model, data and settings must be the same."""
 
         def part(name: str) -> dict[str, Tensor]:
             return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}

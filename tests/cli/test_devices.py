@@ -78,7 +78,7 @@ def test_a_run_on_two_devices_whose_rank_dies_goes_on_to_the_same_files(
     assert died.code == 1
     assert died.err == (
         "underdog: error: the process of device 1 (cpu) was ended by SIGKILL, and so the others were too; the same command "
-        "goes on from the last finished epoch\n"
+        "resumes from the last finished epoch\n"
     )
     assert [*(tmp_path / "died").glob("*/state.safetensors")]
     resumed, whole = spawning(f"train photos {RUN} --out died"), spawning(f"train photos {RUN} --out whole")

@@ -307,7 +307,7 @@ def test_the_command_is_interrupted_with_a_word(tmp_path: Path, underdog: Any, m
     monkeypatch.setattr("underdog.cli.data_fetch.fetch_dataset", interrupt)
     ran = underdog("data fetch mnist --to", tmp_path)
     assert ran.code == 130
-    assert "the same command goes on" in ran.out
+    assert "the same command resumes" in ran.out
 
 
 def test_what_needs_an_account_is_explained_until_it_is_there(tmp_path: Path, underdog: Any, pictures: Any) -> None:

@@ -30,7 +30,7 @@ def run(options: Options) -> None:
             try:
                 path = fetch_dataset(options.name, options.to, shown.update, shown.write)
             except KeyboardInterrupt:
-                say("what has come is kept, and the same command goes on from there")
+                say("what has come is kept, and the same command resumes from there")
                 raise
     say(f"look at it: underdog data info {path} {own.options}".rstrip())
 

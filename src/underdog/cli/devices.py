@@ -113,7 +113,7 @@ def _cause(processes: Sequence[BaseProcess], reports: Sequence[Connection], name
         if p.exitcode and rank not in failures:
             return TrainingError(
                 f"the process of device {rank} ({names[rank]}) {how_it_ended(p.exitcode)}, and so the others were too; the same "
-                "command goes on from the last finished epoch"
+                "command resumes from the last finished epoch"
             )
     first = min(failures.values(), key=lambda failure: failure.when)
     assert isinstance(first.error, Exception)

@@ -53,7 +53,7 @@ def decision_report(
     Args:
         val, test: the network's answers.
         shown: (K,) how often the training showed each class; see ``DecisionRule.choose``.
-        rare: names of the classes to give figures of; all by default.
+        rare: names of the classes to report on; default all.
         target_precision: in (0, 1].
         replicates: of the bootstrap over groups of test images.
 

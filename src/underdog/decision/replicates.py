@@ -33,7 +33,7 @@ class Judged:
     Attributes:
         rule: see ``DecisionRule.choose``.
         test: the answers.
-        rare: names of the classes to give figures of; all by default.
+        rare: names of the classes to report on; default all.
 
     Raises:
         InputError: a name that is no class.

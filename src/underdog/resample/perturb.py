@@ -24,7 +24,7 @@ __all__ = ["Perturb"]
 #: Images per gradient. One fixed size, the last chunk padded, so that the same image always meets
 #: the same kernels: other batch sizes round differently, which turns a few signs around.
 CHUNK = 64
-#: Values of a chunk on a GPU, where figures are not promised to the last bit and small chunks would leave it idle; as
+#: Values of a chunk on a GPU, where results are not promised to the last bit and small chunks would leave it idle; as
 #: many as 682 images of 32x32 pixels of three colours have.
 GPU_VALUES = 2**21
 

@@ -28,7 +28,7 @@ def answers_of(images: ImageSet, evaluation: Evaluation) -> Answers:
 
 
 def save_decision(folder: Path, training: Training, history: History, target_precision: float) -> dict[str, Any] | None:
-    """The figures of the best epoch, and ``errors.safetensors`` with the pictures of its worst errors.
+    """The decision report of the best epoch, and ``errors.safetensors`` with the pictures of its worst errors.
 
     None, and no file, where there is no test part.
     """

@@ -80,7 +80,7 @@ class Engine(Protocol):
     """Carries out jobs, several at once; leaving its ``with`` block ends those that still run.
 
     An engine is made with the sources that jobs name. A failure of one job, whatever its kind, is an outcome of that
-    job and nothing else. The figures of a run depend on its spec and on the threads it is given, not on the number of workers.
+    job and nothing else. The results of a run depend on its spec and on the threads it is given, not on the number of workers.
     """
 
     @property

@@ -180,7 +180,7 @@ def execute(
     The folder ``out / spec.id`` gets ``spec.json``, ``config.json`` of a Transformers model, ``epochs.jsonl``,
     ``model.safetensors`` (best epoch), ``predictions.csv``, ``errors.safetensors`` (pictures of its worst errors) and, last,
     ``result.json``. While the run lasts it also holds ``state.safetensors``, written anew after every epoch, from which an
-    interrupted run goes on to the same figures.
+    interrupted run resumes to the same results.
 
     Args:
         spec: the run.

@@ -93,7 +93,7 @@ class LocalEngine:
         sources: the data sets by name.
         scratch: folder for the images while the engine is in use; what an engine that was killed left there is removed.
         devices: where the runs train, one name for each worker, such as ("cpu", "cpu") or ("cuda:0", "cuda:1").
-        threads: of each run, whatever the number of workers, since figures depend on it in their last digits.
+        threads: of each run, whatever the number of workers, since results depend on it in their last digits.
     """
 
     def __init__(self, sources: Mapping[str, Source], scratch: Path, devices: Sequence[str], threads: int = 1) -> None:
@@ -149,7 +149,7 @@ class LocalEngine:
         return Progress(running.job, *report)
 
     def _ended(self, running: _Running, done: _Done | None) -> Outcome:
-        """What became of a run of which there is nothing more to hear: its last word, or None where its process died."""
+        """How a run ended of which there is nothing more to hear: its last word, or None where its process died."""
         worker = running.worker
         if done and done.lasts:
             self._idle[worker.slot] = worker

@@ -161,7 +161,7 @@ def check_versions(ray: Ray, message: Callable[[str], object]) -> None:
             found = f"has underdog {there['underdog']}" if there["underdog"] else "cannot import underdog"
             raise InputError(f"Ray's node {name} {found}: every node needs underdog {here['underdog']}")
         if others := [f"{k} {there[k] or 'missing'} (here {here[k]})" for k in here if there[k] != here[k]]:
-            message(f"Ray's node {name} has {', '.join(others)}: figures may differ in their last digits")
+            message(f"Ray's node {name} has {', '.join(others)}: results may differ in their last digits")
 
 
 def _version_teller() -> Callable[[], dict[str, str]]:

@@ -36,7 +36,7 @@ __all__ = ["RayEngine"]
 NODES = 3
 #: Seconds between two copies of an unfinished run's state to the one who submitted it, at least.
 KEEP = 60
-#: The files from which an unfinished run goes on.
+#: The files from which an unfinished run resumes.
 UNFINISHED = ("spec.json", "config.json", "epochs.jsonl", STATE)
 #: Parts of a source.
 PARTS = ("train", "val", "test")
@@ -55,7 +55,7 @@ class _Said:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What a run's task sends now and then: the files from which it goes on elsewhere."""
+    """What a run's task sends now and then: the files from which it resumes elsewhere."""
 
     files: Files
 
@@ -93,7 +93,7 @@ class RayEngine:
 
     Images travel once per data set, as bytes, through Ray's object store, where all processes of a machine share
     them; the files of a finished run come back as bytes and are written by this process alone, ``result.json`` last.
-    A run whose node is lost goes on elsewhere from the state that was last sent; one that ends its own process has failed.
+    A run whose node is lost resumes elsewhere from the state that was last sent; one that ends its own process has failed.
 
     Args:
         sources: the data sets by name.

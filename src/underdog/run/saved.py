@@ -188,7 +188,7 @@ def open_run(folder: Path) -> Run:
 def _no_run(folder: Path) -> str:
     """What a folder without a result is."""
     if (folder / "spec.json").is_file():
-        return f"run {str(folder)!r} is not finished: give its command again, and it goes on"
+        return f"run {str(folder)!r} is not finished: give its command again, and it resumes"
     if inside := sorted(path.parent.name for path in folder.glob("*/result.json")):
         some = ", ".join(inside[:5]) + (", ..." if len(inside) > 5 else "")
         return f"{str(folder)!r} is a folder of {len(inside)} runs: name one of them ({some})"

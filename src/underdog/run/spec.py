@@ -1,4 +1,4 @@
-"""What a run is: the settings that its figures depend on, and nothing else."""
+"""What a run is: the settings that its results depend on, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from underdog.validate import check_positive
 
 __all__ = ["REVISION", "NetworkFiles", "Replicate", "RunSpec", "Setting", "differing", "settings_text"]
 
-#: Counts changes of underdog that move the figures of a run. Runs of another revision are other runs.
+#: Counts changes of underdog that move the results of a run. Runs of another revision are different runs.
 REVISION = 2
 
 

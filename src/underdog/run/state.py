@@ -1,4 +1,4 @@
-"""The state of an unfinished run on disk, from which it goes on."""
+"""The state of an unfinished run on disk, from which it resumes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STATE = "state.safetensors"
 
 
 def environment(training: Training) -> dict[str, Any]:
-    """What bit-identical figures depend on besides the spec."""
+    """What bit-identical results depend on besides the spec."""
     device = training.learner.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
@@ -48,7 +48,7 @@ def environment(training: Training) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Synthetic:
-    """Images that a resampler made when a run began, such as SMOTE's: made again when it goes on, and not saved.
+    """Images that a resampler made when a run began, such as SMOTE's: made again when it resumes, and not saved.
 
     Attributes:
         made: the rows of each resampler, by their number among ``Epoch.made``.
@@ -77,7 +77,7 @@ class Synthetic:
 
 
 def save_state(training: Training, folder: Path, made: Synthetic) -> None:
-    """Write everything from which ``resume`` goes on, and the epochs."""
+    """Write everything that ``resume`` needs, and the epochs."""
     tensors, plain = training.state()
     if again := made.among(training.epoch):
         tensors = {k: v for k, v in tensors.items() if k not in again}
@@ -116,7 +116,7 @@ def resume(training: Training, folder: Path, made: Synthetic, tell: Callable[[st
     tell(f"resuming {folder.name}: {len(training.records)} of {training.hyper.epochs} epochs are done")
     if changed := [k for k in now if done.get(k) != now[k]]:
         tell(
-            f"it was begun elsewhere ({', '.join(changed)} differ): its figures may differ in the last digits "
+            f"it was begun elsewhere ({', '.join(changed)} differ): its results may differ in the last digits "
             "from an uninterrupted run's"
         )
     if plain.get("synthetic", made.digest) != made.digest:

@@ -41,5 +41,5 @@ def add_bench(commands: Commands) -> None:
         metavar="N",
         help="threads of this process (default: 1, as in a grid's workers)",
     )
-    command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
     add_device(command)

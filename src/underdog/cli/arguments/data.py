@@ -62,7 +62,7 @@ def add_fetch(subcommands: Commands) -> None:
         "  underdog data fetch --list\n"
         "  underdog data fetch mnist --to data\n"
         "  underdog data fetch cifar10 --to data\n\n"
-        "A download that broke off goes on where it was when the same command is given again.",
+        "A download that broke off resumes where it was when the same command is given again.",
     )
     command.add_argument("name", nargs="?", metavar="NAME", help="one of the data sets above")
     command.add_argument("--to", type=Path, metavar="DIR", help="the folder that it is to lie in")

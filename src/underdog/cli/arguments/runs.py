@@ -57,7 +57,7 @@ def add_train(commands: Commands) -> None:
         "  underdog train mnist.tar --method ros --rho 60 --mu 0.6 --epochs 20 --lr 1e-4\n"
         "  underdog train digits --method smote --rho 20 --mu 0.6 --batch 64\n"
         "  underdog train photos/ --size 224 --model resnet20 --batch 256 --devices 2\n\n"
-        "A killed run goes on where it was when the same command is given again.",
+        "A killed run resumes where it was when the same command is given again.",
     )
     add_images(command)
     cache_arguments(command.add_argument_group("cache"))
@@ -80,8 +80,8 @@ def add_train(commands: Commands) -> None:
     add_precision(machine)
     machine.add_argument(
         "--devices", type=whole, default=1, metavar="N",
-        help="GPUs (with --device cpu: processes) that share each batch; BatchNorm sees their shares, so the figures, and the "
-        "run, are others than with one (default: 1)",
+        help="GPUs (with --device cpu: processes) that share each batch; BatchNorm sees their shares, so the results, and the "
+        "run, are different from those with one (default: 1)",
     )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def add_compare(commands: Commands) -> None:
         "  underdog compare photos/ --size 64 --methods baseline,ros,aos --seeds 5 -o report.html\n"
         "  underdog compare digits --rho 20 --mu 0.6 --eps 16/255 --methods 'aos,aos(attack=pgd),aos+balanced-softmax'\n"
         "  underdog compare mnist.tar --rho 60 --mu 0.6 --epochs 20 --lr 1e-4 --seeds 3\n\n"
-        "Finished runs are never done again; a killed comparison goes on when the same command is given again.",
+        "Finished runs are never done again; a killed comparison resumes when the same command is given again.",
     )
     add_images(command)
     cache_arguments(command.add_argument_group("cache"))
@@ -233,7 +233,7 @@ def add_tune(commands: Commands) -> None:
         epilog="examples:\n"
         "  underdog tune photos/ --size 64 --method ros,smote,aos\n"
         "  underdog compare photos/ --size 64 --methods ros,smote,aos --tuned\n\n"
-        "A killed search goes on when the same command is given again; trials that are done are never done twice.",
+        "A killed search resumes when the same command is given again; trials that are done are never done twice.",
     )
     add_images(command)
     cache_arguments(command.add_argument_group("cache"))
