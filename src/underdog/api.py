@@ -187,7 +187,7 @@ def report(runs: str | Path, output: str | Path = "report.html", target_precisio
 
     Args:
         runs: folder of runs, or of a run.
-        output: page to write.
+        output: page to write; a name that ends in .json gets what the page says as numbers (docs/tables.md).
         target_precision: that thresholds have to reach; that of the runs where None.
 
     Returns:

@@ -253,7 +253,7 @@ def test_a_resume_elsewhere_says_so(photos: Path, deadly: Path, underdog: Any, m
     ran = underdog(options)
     assert ran.code == 0
     assert "threads" in ran.out
-    assert "figures may differ" in ran.out
+    assert "results may differ" in ran.out
 
 
 def test_a_folder_in_use_is_left_alone(photos: Path, tmp_path: Path, underdog: Any) -> None:
