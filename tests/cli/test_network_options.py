@@ -186,7 +186,8 @@ def test_a_network_that_comes_by_pip_brings_weights_and_normalisation(lite: tupl
     assert (spec["model"], spec["mean"], spec["std"]) == (LITE, [0.5] * 3, [0.5] * 3)
     assert any("head (classifier) starts anew" in note for note in notes)
     assert any(
-        "weights know images of 224x224 pixels, and these have 32x32: --size 224 suits" in note for note in notes
+        "224x224 pixels (the middle 0.875 of photographs, bicubic), and these have 32x32: --size 224 suits" in note
+        for note in notes
     )
     assert not any("expect the mean" in note for note in notes)
     saved = load_file(folder / "model.safetensors")
@@ -219,7 +220,7 @@ def test_weights_of_ones_choice_come_before_those_that_a_network_brings(tmp_path
     given = network_settings(LITE, own)
     assert given["weights"] == weights_fingerprint(own) != brought["weights"]
     assert given["mean"] == (0.5,) * 3
-    with pytest.raises(ud.InputError, match="model 'paper' has no pretrained weights of its own"):
+    with pytest.raises(ud.InputError, match="model 'paper' comes without pretrained weights"):
         network_settings("paper", Path("default"))
 
 
@@ -292,3 +293,38 @@ def test_images_that_an_architecture_cannot_take_are_refused_before_anything_is_
         assert ran.code == 2, ran
         assert words in ran.err
         assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda home: (home / "config.json").unlink(), ["needs a folder with the config.json of a Transformers model"]),
+        (
+            lambda home: (home / "preprocessor_config.json").unlink(),
+            ["has no preprocessor_config.json", "--mean and --std"],
+        ),
+        (lambda home: (home / "preprocessor_config.json").write_text("[]"), ["says no image_mean", "--mean and --std"]),
+        (
+            lambda home: (home / "model.safetensors").rename(home / "pytorch_model.bin"),
+            ["pytorch_model.bin may be a pickle", "weights_only=True"],
+        ),
+        (
+            lambda home: (home / "config.json").write_text(json.dumps({"model_type": "vit", "image_size": 16})),
+            ["has the weights of another network", "vit.embeddings.cls_token is missing"],
+        ),
+    ],
+    ids=["no configuration", "no preprocessor", "a broken preprocessor", "a pickle", "another network"],
+)
+def test_a_transformers_folder_that_lacks_something_is_refused_by_what_it_lacks(
+    change: Any, words: list[str], photos: Path, tmp_path: Path, underdog: Any
+) -> None:
+    transformers = needs("transformers")
+    home = tmp_path / "tiny"
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    transformers.ResNetForImageClassification(config).save_pretrained(home)
+    (home / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.2] * 3}))
+    change(home)
+    ran = underdog(f"train {photos} {QUICK} --model hf:{home} --out {tmp_path / 'runs'}")
+    assert ran.code == 2, ran
+    assert all(word in ran.err for word in words), ran.err
+    assert not (tmp_path / "runs").exists()

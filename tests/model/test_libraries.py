@@ -15,6 +15,8 @@ from torch import nn
 
 import underdog as ud
 from underdog.model.libraries import Adapted
+from underdog.model.origin import trained_on
+from underdog.model.pretrained import TrainedOn
 from underdog.run.network import network_settings
 
 
@@ -23,7 +25,7 @@ class Small(nn.Module):
 
     def __init__(self, num_classes: int, wrapped: bool = False) -> None:
         super().__init__()
-        self.conv, self.fc, self.wrapped = nn.Conv2d(3, 4, 3), nn.Linear(4, num_classes), wrapped
+        self.conv, self.fc, self.wrapped = nn.Conv2d(3, 8, 3), nn.Linear(8, num_classes), wrapped
 
     def forward(self, x: torch.Tensor) -> Any:
         logits = self.fc(self.conv(x).mean((2, 3)))
@@ -31,22 +33,35 @@ class Small(nn.Module):
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, dict[str, Any]]]:
     """What the stand-ins of torchvision and timm were asked for."""
+    monkeypatch.setenv("UNDERDOG_CACHE", str(tmp_path / "cache"))
     asked: list[tuple[str, dict[str, Any]]] = []
 
     def make(name: str, **options: Any) -> nn.Module:
         asked.append((name, options))
-        return Small(options["num_classes"], wrapped=name == "googlenet")
+        if name == "away":
+            raise OSError("no route to host")
+        return Small(options.get("num_classes", 10), wrapped=name == "googlenet")
 
     models, timm = ModuleType("torchvision.models"), ModuleType("timm")
-    models.list_models = lambda module: ["resnet18", "vit_b_16", "googlenet"]
+    models.list_models = lambda module: ["resnet18", "vit_b_16", "googlenet", "away", "bare"]
     models.get_model = make
-    timm.is_model = lambda name: name in ("resnet10t", "vit_tiny")
-    timm.list_models = lambda: ["resnet10t", "vit_tiny"]
-    timm.get_pretrained_cfg = lambda name: SimpleNamespace(
-        fixed_input_size=name == "vit_tiny", input_size=(3, 224, 224)
+    about = SimpleNamespace(
+        crop_size=[224],
+        resize_size=[256],
+        mean=[0.4, 0.5, 0.6],
+        std=[0.2] * 3,
+        interpolation=SimpleNamespace(value="bilinear"),
     )
+    usual = SimpleNamespace(DEFAULT=SimpleNamespace(transforms=lambda: about))
+    models.get_model_weights = lambda name: SimpleNamespace() if name == "bare" else usual
+    timm.is_model = lambda name: name in ("resnet10t", "vit_tiny", "away")
+    timm.list_models = lambda: ["resnet10t", "vit_tiny", "away"]
+    timm.get_pretrained_cfg = lambda name: SimpleNamespace(
+        fixed_input_size=name == "vit_tiny", input_size=(3, 160, 176), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), crop_pct=0.95,
+        interpolation="bicubic", tag="in1k",
+    )  # fmt: skip
     timm.create_model = make
     package = ModuleType("torchvision")
     package.models = models
@@ -85,6 +100,45 @@ def test_networks_that_a_library_does_not_have_are_named(calls: list[Any]) -> No
         ud.model_factory("timm:vit_tiny")(4, 7, (16, 16))
     with pytest.raises(ud.InputError, match="width and depth apply to underdog's own networks"):
         ud.model_factory("timm:vit_tiny", width=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "images"),
+    [
+        ("torchvision:resnet18", {"weights": None}, ([0.4, 0.5, 0.6], [0.2] * 3, (224, 224), 0.875, "bilinear")),
+        ("torchvision:googlenet", {"weights": None}, ([0.5] * 3, [0.5] * 3, (224, 224), 0.875, "bilinear")),
+        ("timm:resnet10t", {"pretrained": True}, ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6], (160, 176), 0.95, "bicubic")),
+    ],
+)
+def test_a_librarys_own_weights_become_a_file_with_the_images_that_they_know(
+    name: str, asked: dict[str, Any], images: tuple[Any, ...], calls: list[tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    settings = network_settings(name, Path("default"))
+    file = settings["files"].weights
+    assert file == ud.default_weights(name)
+    assert file.parent == tmp_path / "cache" / "weights"
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert [(n, options.keys()) for n, options in calls] == [(name.partition(":")[2], asked.keys())]  # once
+    assert (settings["mean"], settings["std"]) == tuple(map(tuple, images[:2]))
+    assert trained_on(name) == TrainedOn(*map(tuple, images[:2]), *images[2:])
+    (note,) = ud.load_pretrained(ud.model_factory(name)(3, 7, (16, 16)), file)
+    assert "head (fc) starts anew" in note
+    assert network_settings(name, file)["mean"] == settings["mean"]  # of a file of one's own too
+    assert network_settings(name)["mean"] is None  # random weights know nothing
+    assert network_settings(name, Path("default"), (0.3,), (0.3,))["mean"] == (0.3,)
+
+
+def test_weights_that_a_library_cannot_have_are_named_with_what_to_do(calls: list[Any], tmp_path: Path) -> None:
+    for name in ("torchvision:away", "timm:away"):
+        with pytest.raises(
+            ud.InputError, match=rf"weights of '{name}' cannot be had.*no route to host.*--weights FILE.safetensors"
+        ):
+            network_settings(name, Path("default"))
+    with pytest.raises(ud.InputError, match="torchvision has no pretrained weights for 'bare'"):
+        network_settings("torchvision:bare", Path("default"))
+    with pytest.raises(ud.InputError, match="did you mean 'resnet10t'"):
+        network_settings("timm:resnet10", Path("default"))
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("library", ["torchvision", "timm", "transformers"])

@@ -88,6 +88,18 @@ def test_a_head_that_takes_other_features_is_another_architecture(tmp_path: Path
         ud.load_pretrained(network(3), saved(tmp_path / "old.safetensors", old))
 
 
+def test_a_head_that_is_not_the_last_layer_is_said_not_to_be_found(tmp_path: Path) -> None:
+    def early(classes: int) -> nn.Module:
+        return nn.ModuleDict({"head": nn.Linear(8, classes), "stem": nn.Conv2d(3, 8, 3)})
+
+    path = saved(tmp_path / "old.safetensors", early(10))
+    with pytest.raises(
+        ud.InputError, match=r"number of classes in head, and that is not where .* with parameters, stem: give"
+    ):
+        ud.load_pretrained(early(3), path)
+    assert ud.load_pretrained(early(10), path) == ()
+
+
 @pytest.mark.parametrize("name", ["old.pt", "old.PTH", "pytorch_model.bin", "old.ckpt"])
 def test_a_pickle_is_refused_unread_with_the_way_to_convert_it(name: str, tmp_path: Path) -> None:
     class Trap:
@@ -120,7 +132,7 @@ def test_a_runs_own_model_goes_into_a_network_and_brings_its_normalisation(tmp_p
     path = saved(tmp_path / "model.safetensors", old)
     assert ud.load_pretrained(new, path) == ()
     assert torch.equal(new.conv.weight, old[1].conv.weight)
-    mean, std, _ = recorded(path)
+    mean, std, *_ = recorded(path)
     assert torch.equal(torch.tensor(mean), old[0].mean.flatten())
     assert torch.equal(torch.tensor(std), old[0].std.flatten())
     assert recorded(saved(tmp_path / "plain.safetensors", new)) is None

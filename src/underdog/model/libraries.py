@@ -1,4 +1,4 @@
-"""Networks from other libraries, as they are: nothing is fetched, and no code runs that is not installed."""
+"""Networks from other libraries, as they are: no code runs that is not installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from torch import Tensor, nn
 
 from underdog.errors import InputError, nearest
 
-__all__ = ["LIBRARY", "Adapted", "adapted_part", "hf", "hf_weights", "read_config", "timm", "torchvision"]
+__all__ = [
+    "AUXILIARY", "LIBRARY", "Adapted", "adapted", "adapted_part", "check_patches", "hf", "hf_config", "hf_weights", "read_config",
+    "timm_config", "torchvision_models",
+]  # fmt: skip
+
+#: Classifiers of torchvision that have more outputs while they train, and whose weights there rescale their input, from ImageNet's
+#: means and deviations to a half each.
+AUXILIARY = ("googlenet", "inception_v3")
 
 
 class Adapted(nn.Module):
@@ -176,27 +183,46 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def torchvision(name: str, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
     """The classifier of ``torchvision.models`` with that name, for K classes."""
-    models = installed("torchvision.models", f"torchvision:{name}", "torchvision")
-    known = models.list_models(module=models)
-    if name not in known:
-        raise InputError(f"torchvision has no classifier {name!r}{nearest(name, known)}")
+    models = torchvision_models(name)
     options: dict[str, Any] = {"image_size": size[0]} if name.startswith("vit_") else {}
-    if name in ("googlenet", "inception_v3"):
+    if name in AUXILIARY:
         options = {"aux_logits": False, "init_weights": True}
     network = models.get_model(name, weights=None, num_classes=classes, **options)
     return adapted(f"torchvision:{name}", network, channels, 3)
 
 
+def torchvision_models(name: str) -> Any:
+    """``torchvision.models``, which has a classifier of that name.
+
+    Raises:
+        InputError: torchvision is not installed, or has no such classifier.
+    """
+    models = installed("torchvision.models", f"torchvision:{name}", "torchvision")
+    known = models.list_models(module=models)
+    if name not in known:
+        raise InputError(f"torchvision has no classifier {name!r}{nearest(name, known)}")
+    return models
+
+
 def timm(name: str, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
     """The model of timm with that name, for K classes, and for (H, W) pixels where it has a fixed size."""
-    library = installed("timm", f"timm:{name}")
-    if not library.is_model(name):
-        raise InputError(f"timm has no model {name!r}{nearest(name, library.list_models())}")
-    about = library.get_pretrained_cfg(name)
+    library, about = timm_config(name)
     options: dict[str, Any] = {"img_size": size} if getattr(about, "fixed_input_size", False) else {}
     network = library.create_model(name, pretrained=False, num_classes=classes, **options)
     taken = getattr(about, "input_size", (3,))[0]
     return adapted(f"timm:{name}", network, channels, taken)
+
+
+def timm_config(name: str) -> tuple[Any, Any]:
+    """timm, and what it knows of the pretrained weights of its model with that name.
+
+    Raises:
+        InputError: timm is not installed, or has no such model.
+    """
+    library = installed("timm", f"timm:{name}")
+    if not library.is_model(name):
+        raise InputError(f"timm has no model {name!r}{nearest(name, library.list_models())}")
+    return library, library.get_pretrained_cfg(name)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from underdog.model.efficientnet import is_packaged, read_packaged
 from underdog.model.layers import head
 from underdog.model.libraries import adapted_part, hf_weights
 
-__all__ = ["TrainedOn", "load_pretrained", "recorded", "weights_fingerprint"]
+__all__ = ["TrainedOn", "load_pretrained", "recorded", "weight_files", "weights_fingerprint"]
 
 #: Names of files that hold pickles, which may run any code when they are read.
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
@@ -35,11 +35,15 @@ class TrainedOn(NamedTuple):
     Attributes:
         mean, std: of the channels, in units of [0, 1]; one number may stand for all.
         size: (H, W), where it is known.
+        crop: share of an image's shorter side that the size was cut from the middle of, where it is known.
+        interpolation: how images were brought to that size, where it is known.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     size: tuple[int, int] | None = None
+    crop: float | None = None
+    interpolation: str | None = None
 
 
 def load_pretrained(network: nn.Module, path: str | Path) -> tuple[str, ...]:
@@ -80,6 +84,11 @@ def load_pretrained(network: nn.Module, path: str | Path) -> tuple[str, ...]:
         modules = {top(k) for k in own}
         given = {k: v for k, v in given.items() if top(k) in modules}
     if wrong := differences(given, own, fresh):
+        if len(wrong) == 1 and (layer := other_head(given, own)):
+            raise InputError(
+                f"{path} fits but for the number of classes in {layer}, and that is not where the network's classifier head is "
+                f"looked for, its last layer with parameters, {last}: give weights for as many classes"
+            )
         more = f"; and {len(wrong) - SHOWN} more layers" if len(wrong) > SHOWN else ""
         raise InputError(f"{path} has the weights of another network: {'; '.join(wrong[:SHOWN])}{more}")
     if broken := [k for k, v in given.items() if not v.isfinite().all()]:
@@ -109,6 +118,13 @@ def other_classes(given: Weights, own: Weights, names: list[str]) -> bool:
     """Whether the head with these tensors is missing from the file, or differs in nothing but the number of classes."""
     fits = all(k not in given or given[k].shape[1:] == own[k].shape[1:] for k in names)
     return fits and any(k not in given or given[k].shape != own[k].shape for k in names)
+
+
+def other_head(given: Weights, own: Weights) -> str | None:
+    """The only layer that does not fit, where it differs in nothing but the number of classes."""
+    wrong = {_layer(k) for k, v in own.items() if k in given and given[k].shape != v.shape}
+    layer = wrong.pop() if len(wrong) == 1 else None
+    return layer if layer and other_classes(given, own, [k for k in own if _layer(k) == layer]) else None
 
 
 def differences(given: Weights, own: Weights, fresh: Set[str]) -> list[str]:
@@ -208,13 +224,18 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path} is no file of weights (.safetensors)")
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights in a Transformers folder, or, where there are none, the pickles that hold them."""
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
 def weights_fingerprint(path: Path) -> str:
     """128 bits of a hash of a file of weights, or of those in a Transformers folder.
 
     Raises:
         InputError: no such file, one that cannot be read, or a pickle.
     """
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    files = weight_files(path) if path.is_dir() else [path]
     digest = blake2b(digest_size=16)
     for file in files:
         check_file(file)

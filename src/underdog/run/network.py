@@ -19,7 +19,7 @@ from underdog.model.layers import freeze_until
 from underdog.model.libraries import Adapted, adapted_part, check_patches, hf_config, read_config
 from underdog.model.normalize import behind, normalized
 from underdog.model.origin import default_weights, trained_on
-from underdog.model.pretrained import TrainedOn, load_pretrained, recorded, weights_fingerprint
+from underdog.model.pretrained import TrainedOn, load_pretrained, recorded, weight_files, weights_fingerprint
 from underdog.names import PRETRAINED, WEIGHTS
 from underdog.rng import RandomStreams
 from underdog.run.spec import NetworkFiles, RunSpec
@@ -61,8 +61,14 @@ def network_settings(
         check_patches(model, hf_config(folder)[1], size)
     known = model if folder is None else known_as(folder)
     found = _weights(model, weights, folder)
-    if mean is None and std is None and (images := _trained_on(model, found, folder)):
-        mean, std = images.mean, images.std
+    if mean is None and std is None:
+        images = _trained_on(model, found, folder)
+        if images is None and found is not None and found.is_dir():
+            raise InputError(
+                f"{found} has no preprocessor_config.json to say which image_mean and image_std its weights expect: "
+                "give --mean and --std"
+            )
+        mean, std = (None, None) if images is None else (images.mean, images.std)
     return {
         "model": known,
         "weights": None if found is None else weights_fingerprint(found),
@@ -74,7 +80,7 @@ def network_settings(
 
 def _weights(model: str, given: Path | None, folder: Path | None) -> Path | None:
     """The file or folder of the weights that a network begins with; None for random ones."""
-    brought = model in PRETRAINED or (folder is not None and any(folder.glob("*.safetensors")))
+    brought = model in PRETRAINED or (folder is not None and bool(weight_files(folder)))
     if given == NONE or (given is None and not brought):
         return None
     return default_weights(model) if given in (None, DEFAULT) else given
@@ -187,21 +193,30 @@ def _try(spec: RunSpec, body: nn.Module, shape: tuple[int, int, int]) -> None:
 
 def _strange(spec: RunSpec, size: tuple[int, int]) -> Iterator[str]:
     """Remarks on images that are not what the pretrained weights were trained on."""
-    model = _located(spec)
-    known = _trained_on(model, spec.files.weights, spec.files.folder)
+    try:
+        known = _trained_on(_located(spec), spec.files.weights, spec.files.folder)
+    except InputError:  # what lies beside the weights cannot be read, and so mean and std were given
+        return
     if known is None:
         return
     if known.size is not None and not USUAL[0] <= min(size) / min(known.size) <= USUAL[1]:
         yield (
-            f"the pretrained weights know images of {known.size[1]}x{known.size[0]} pixels, and these have {size[1]}x{size[0]}: "
-            f"--size {min(known.size)} suits them better (and --resize crop: the borders of --resize pad cost EfficientNet-Lite0 "
-            ".09 of its top-1 accuracy)"
+            f"the pretrained weights know images of {known.size[1]}x{known.size[0]} pixels{_manner(known)}, and these have "
+            f"{size[1]}x{size[0]}: --size {min(known.size)} suits them better (and --resize crop: the borders of --resize pad cost "
+            "EfficientNet-Lite0 .09 of its top-1 accuracy)"
         )
     if not (_alike(spec.mean, known.mean) and _alike(spec.std, known.std)):
         yield (
             f"the pretrained weights expect the mean {_numbers(known.mean)} and the std {_numbers(known.std)}, not those given: "
             "a wrong pair cost EfficientNet-Lite0 .10 of its top-1 accuracy"
         )
+
+
+def _manner(known: TrainedOn) -> str:
+    """How images were brought to the size that weights know, as far as that is known."""
+    said = [f"the middle {known.crop:.3g} of photographs"] if known.crop is not None else []
+    said += [known.interpolation] if known.interpolation is not None else []
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _alike(given: tuple[float, ...] | None, expected: tuple[float, ...]) -> bool:
