@@ -110,6 +110,7 @@ def test_a_time_limit_makes_whole_replicates_and_the_first_in_any_case(
     if limit > 10:  # a run that is at work when the time is over is left
         assert len(list((tmp_path / "runs").glob("*/result.json"))) == made
     assert len(experiment.results()) % 2 == 0 or limit <= 10
+    experiment.check(said.append)
     left = [line for line in said if "leaves" in line]
     assert bool(left) == (made < 6)
 

@@ -85,9 +85,11 @@ def _variant(dataset: str, spec: RunSpec) -> str:
 
 
 def failures(queue: Queue) -> str:
-    """What failed and why, and what could not be begun for that."""
+    """What failed and why, and what could not be begun for that; "" where nothing failed."""
+    if not queue.failures:
+        return ""
     lines = [f"failed: {name}: {error}" for name, error in queue.failures.items()]
-    if waiting := queue.waiting():
+    if waiting := [step for step in queue.waiting() if queue.resolved(step) is None]:
         lines.append(f"not begun, since every run of the search for their parameters failed: {len(waiting)} runs")
         lines += [f"  {described(step.dataset, step.spec, queue.names)}" for step in waiting[:10]]
     return "\n".join(printable(line) for line in lines)
