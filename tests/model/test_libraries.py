@@ -42,6 +42,8 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, di
         asked.append((name, options))
         if name == "away":
             raise OSError("no route to host")
+        if name == "window_tiny" and "dynamic_img_size" in options:
+            raise TypeError("an unexpected keyword argument 'dynamic_img_size'")
         return Small(options.get("num_classes", 10), wrapped=name == "googlenet")
 
     models, timm = ModuleType("torchvision.models"), ModuleType("timm")
@@ -56,10 +58,10 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, di
     )
     usual = SimpleNamespace(DEFAULT=SimpleNamespace(transforms=lambda: about))
     models.get_model_weights = lambda name: SimpleNamespace() if name == "bare" else usual
-    timm.is_model = lambda name: name in ("resnet10t", "vit_tiny", "away")
+    timm.is_model = lambda name: name in ("resnet10t", "vit_tiny", "window_tiny", "away")
     timm.list_models = lambda: ["resnet10t", "vit_tiny", "away"]
     timm.get_pretrained_cfg = lambda name: SimpleNamespace(
-        fixed_input_size=name == "vit_tiny", input_size=(3, 160, 176), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), crop_pct=0.95,
+        fixed_input_size=name.endswith("_tiny"), input_size=(3, 160, 176), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), crop_pct=0.95,
         interpolation="bicubic", tag="in1k",
     )  # fmt: skip
     timm.create_model = make
@@ -89,6 +91,22 @@ def test_a_library_is_asked_for_its_network_without_weights_and_grey_images_fit(
     x = torch.rand(2, channels, 16, 16)
     assert torch.equal(net(x), net(x.expand(-1, 3, -1, -1)))
     assert net(x).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "asked"),
+    [
+        ("vit_tiny", (160, 176), [{"img_size": (160, 176)}]),  # its own
+        ("vit_tiny", (32, 32), [{"dynamic_img_size": True}]),
+        ("window_tiny", (32, 32), [{"dynamic_img_size": True}, {"img_size": (32, 32)}]),  # which needs none
+        ("resnet10t", (32, 32), [{}]),
+    ],
+)
+def test_positions_of_pretrained_weights_are_kept_where_timm_can_interpolate_them(
+    name: str, size: tuple[int, int], asked: list[dict[str, Any]], calls: list[tuple[str, dict[str, Any]]]
+) -> None:
+    ud.model_factory(f"timm:{name}", pretrained=True)(3, 7, size)
+    assert calls == [(name, {"pretrained": False, "num_classes": 7} | options) for options in asked]
 
 
 def test_networks_that_a_library_does_not_have_are_named(calls: list[Any]) -> None:

@@ -98,6 +98,9 @@ def test_a_head_that_is_not_the_last_layer_is_said_not_to_be_found(tmp_path: Pat
     ):
         ud.load_pretrained(early(3), path)
     assert ud.load_pretrained(early(10), path) == ()
+    two = [nn.ModuleDict({"a": nn.Linear(8, n), "b": nn.Linear(8, n)}) for n in (10, 3)]
+    with pytest.raises(ud.InputError, match="number of classes in a, and that is not where"):
+        ud.load_pretrained(two[1], saved(tmp_path / "two.safetensors", two[0]))
 
 
 @pytest.mark.parametrize("name", ["old.pt", "old.PTH", "pytorch_model.bin", "old.ckpt"])

@@ -9,7 +9,7 @@ from torch import nn
 
 from underdog.errors import InputError, unknown
 from underdog.model.efficientnet import NAME, EfficientNetLite
-from underdog.model.libraries import LIBRARY, adapted, hf
+from underdog.model.libraries import INTERPOLATING, LIBRARY, adapted
 from underdog.model.paper import PaperNet
 from underdog.model.resnet import ResNet
 from underdog.names import LIBRARIES
@@ -59,8 +59,8 @@ def model_factory(name: str, width: float = 1, depth: int | None = None, pretrai
             ``default_weights`` and ``load_pretrained``); or ``module:function``, looked up in the current folder too.
         width: multiplies the channels of networks in the table.
         depth: number of blocks of ``paper``; its own default where None.
-        pretrained: the network is to be given pretrained weights: one of Transformers then has as many positions as they
-            have, and interpolates them to the images.
+        pretrained: the network is to be given pretrained weights: one of Transformers or timm then has as many positions as
+            they have, and interpolates them to the images.
 
     Raises:
         InputError: no such name, module or function, or an option that the network does not have.
@@ -73,8 +73,8 @@ def model_factory(name: str, width: float = 1, depth: int | None = None, pretrai
         if width != 1 or depth is not None:
             raise InputError("width and depth apply to underdog's own networks, not to one's own factory")
         library, _, rest = name.partition(":")
-        if library == "hf":
-            return partial(hf, rest, pretrained=pretrained)
+        if library in INTERPOLATING:
+            return partial(INTERPOLATING[library], rest, pretrained=pretrained)
         return partial(LIBRARY[library], rest) if library in LIBRARY else imported("model", name)
     if name not in MODELS:
         raise unknown("model", name, [*MODELS, *LIBRARIES.values(), "package.module:factory"])

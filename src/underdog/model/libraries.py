@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from types import MappingProxyType
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from underdog.errors import InputError, nearest
 
 __all__ = [
-    "AUXILIARY", "LIBRARY", "Adapted", "adapted", "adapted_part", "check_patches", "hf", "hf_config", "hf_weights", "read_config",
-    "timm_config", "torchvision_models",
+    "AUXILIARY", "INTERPOLATING", "LIBRARY", "Adapted", "adapted", "adapted_part", "check_patches", "hf_config", "hf_weights",
+    "read_config", "timm_config", "torchvision_models",
 ]  # fmt: skip
 
 #: Classifiers of torchvision that have more outputs while they train, and whose weights there rescale their input, from ImageNet's
@@ -204,12 +205,20 @@ def torchvision_models(name: str) -> Any:
     return models
 
 
-def timm(name: str, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
-    """The model of timm with that name, for K classes, and for (H, W) pixels where it has a fixed size."""
+def timm(name: str, channels: int, classes: int, size: tuple[int, int], pretrained: bool = False) -> nn.Module:
+    """The model of timm with that name, for K classes, and for (H, W) pixels where it has a fixed size.
+
+    A network for pretrained weights keeps their positions, where it has some that timm can interpolate to (H, W).
+    """
     library, about = timm_config(name)
-    options: dict[str, Any] = {"img_size": size} if getattr(about, "fixed_input_size", False) else {}
-    network = library.create_model(name, pretrained=False, num_classes=classes, **options)
-    taken = getattr(about, "input_size", (3,))[0]
+    taken, *own = getattr(about, "input_size", (3,))
+    make = partial(library.create_model, name, pretrained=False, num_classes=classes)
+    if not getattr(about, "fixed_input_size", False):
+        return adapted(f"timm:{name}", make(), channels, taken)
+    try:
+        network = make(**({"dynamic_img_size": True} if pretrained and tuple(own) != size else {"img_size": size}))
+    except TypeError:  # it cannot
+        network = make(img_size=size)
     return adapted(f"timm:{name}", network, channels, taken)
 
 
@@ -239,6 +248,8 @@ def quiet(transformers: Any) -> Iterator[None]:
             transformers.logging.enable_progress_bar()
 
 
+#: Those whose networks may be given weights of images of another size.
+INTERPOLATING: dict[str, Callable[..., nn.Module]] = {"hf": hf, "timm": timm}
 LIBRARY: dict[str, Callable[..., nn.Module]] = {
     "hf": hf,
     "torchvision": torchvision,

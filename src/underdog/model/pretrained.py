@@ -84,7 +84,7 @@ def load_pretrained(network: nn.Module, path: str | Path) -> tuple[str, ...]:
         modules = {top(k) for k in own}
         given = {k: v for k, v in given.items() if top(k) in modules}
     if wrong := differences(given, own, fresh):
-        if len(wrong) == 1 and (layer := other_head(given, own)):
+        if len(wrong) == 1 and (layer := other_head(given, own, fresh)):
             raise InputError(
                 f"{path} fits but for the number of classes in {layer}, and that is not where the network's classifier head is "
                 f"looked for, its last layer with parameters, {last}: give weights for as many classes"
@@ -120,9 +120,9 @@ def other_classes(given: Weights, own: Weights, names: list[str]) -> bool:
     return fits and any(k not in given or given[k].shape != own[k].shape for k in names)
 
 
-def other_head(given: Weights, own: Weights) -> str | None:
-    """The only layer that does not fit, where it differs in nothing but the number of classes."""
-    wrong = {_layer(k) for k, v in own.items() if k in given and given[k].shape != v.shape}
+def other_head(given: Weights, own: Weights, fresh: Set[str]) -> str | None:
+    """The only layer that does not fit, beside the ``fresh`` ones, where it differs in nothing but the number of classes."""
+    wrong = {_layer(k) for k, v in own.items() if k in given and k not in fresh and given[k].shape != v.shape}
     layer = wrong.pop() if len(wrong) == 1 else None
     return layer if layer and other_classes(given, own, [k for k in own if _layer(k) == layer]) else None
 
