@@ -121,7 +121,7 @@ def test_bad_input_is_explained_and_leaves_nothing_behind(
 
 def test_without_optuna_the_extra_is_named_before_the_data_are_read(out: Path, underdog: Any, monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    ran = underdog(f"tune nowhere/ {QUICK} --out {out}")
+    ran = underdog(f"tune {out.parent} {QUICK} --out {out}")
     assert (ran.code, ran.err) == (2, "underdog: error: tuning needs Optuna: pip install 'underdog[tune]'\n")
 
 
