@@ -144,6 +144,10 @@ def compare(
     """
     check_target(target_precision)
     seeds, workers = check_whole("seeds", seeds, least=1), check_whole("workers", workers, least=1)
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device must be one of torch's, such as 'cpu' or 'cuda:0', not {device!r}") from None
     if isinstance(methods, str) or not methods:
         raise InputError(f"methods must be a list of at least one, such as ['ros', 'aos(eps=8/255)'], not {methods!r}")
     if unknown := [name for name in settings if name not in SETTINGS]:

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 
 __all__ = ["deaf", "end_with_parent", "how_it_ended"]
 
@@ -15,6 +15,9 @@ __all__ = ["deaf", "end_with_parent", "how_it_ended"]
 @contextmanager
 def deaf() -> Iterator[None]:
     """Ctrl-C reaches every process of a terminal: those started within ignore it, and are ended by this one."""
+    if current_thread() is not main_thread():  # which alone can say so
+        yield
+        return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UnderdogError, OSError) as error:
         return _fail(error, 2 if isinstance(error, InputError | OSError) else 1)
     except KeyboardInterrupt:
-        resumes = options.command in ("demo", "train", "compare", "grid", "tune")
+        resumes = options.command in ("demo", "train", "compare", "probe", "grid", "tune")
         return _fail("interrupted" + "; the same command resumes from the last finished epoch" * resumes, 130)
     return 0
 

@@ -28,7 +28,7 @@ from underdog.reporting.text import text_table
 from underdog.run.folders import occupied
 from underdog.run.queue import steps
 from underdog.run.search import PlannedRun
-from underdog.run.tune import all_tuned
+from underdog.run.tune import all_tuned, study_of
 from underdog.validate import check_positive
 
 __all__ = ["compare_runs", "run"]
@@ -42,6 +42,8 @@ def run(options: Options) -> None:
     options.fold = None if options.folds is None else 0  # of the first run; the others get theirs
     methods = methods_of(options, options.methods)
     early = comparison(spec_of(options, parse("baseline"), ""), methods, options.seeds, options.data_seed)
+    for spec in early if options.tuned else ():
+        study_of(spec, 1)  # which refuses folds
     if not options.tuned:
         with_searches(early)  # which says what is missing
     writable(options.output)
@@ -73,6 +75,8 @@ def compare_runs(planned: list[PlannedRun], source: Source, names: list[str], op
         shorter="fewer --seeds, --methods or --epochs, a smaller --size or --width, or --time 30m, which makes what fits",
     )
     if found := experiment.results():
+        if note := experiment.left_out():
+            say(f"\nnote: {note}")
         say(f"\n{text_table([result for _, result in found])}\n")
         page([options.out / spec.id for spec, _ in found], options.output, target)
     experiment.check(say)

@@ -11,7 +11,7 @@ from underdog.data.sources import Source
 from underdog.decision.rule import check_target
 from underdog.experiments.comparison import check_complete, comparison
 from underdog.run.codes import feature_source
-from underdog.run.features import Extractor, extractor
+from underdog.run.features import extractor, pretrained_settings
 from underdog.run.folders import occupied
 from underdog.run.search import PlannedRun, decay_search
 from underdog.run.spec import RunSpec
@@ -19,6 +19,8 @@ from underdog.validate import check_positive
 
 __all__ = ["run"]
 
+#: Images an update.
+SMALLEST, LARGEST = 16, 512
 #: Pixels of images that nobody gave another size.
 SIZE = (224, 224)
 
@@ -36,11 +38,21 @@ def run(options: Options) -> None:
     writable(options.output)
     options.size = options.size or SIZE
     with occupied(options.out):
-        frozen = extractor(options.model, (3, *options.size), names[0], options.weights, options.mean, options.std)
+        pretrained_settings(options.model, options.weights, options.mean, options.std)  # before images are read
         images = read(options, names[0])
-        source = _features(images, frozen, options)
-        specs = [replace(spec, data=source.fingerprint) for spec in early]
+        source = _features(images, names[0], options)
+        batch = options.batch or fitting_batch(len(source.train))
+        specs = [replace(spec, data=source.fingerprint, batch=batch) for spec in early]
         compare_runs([PlannedRun("", spec, decay_search(spec)) for spec in specs], source, names, options)
+
+
+def fitting_batch(images: int) -> int:
+    """Images an update, a power of 2: so few that an epoch has some eight updates at least.
+
+    >>> fitting_batch(10_000), fitting_batch(400), fitting_batch(30)
+    (512, 32, 16)
+    """
+    return max(SMALLEST, min(LARGEST, 1 << (max(images, 8) // 8).bit_length() - 1))
 
 
 def _base(options: Options, data: str) -> RunSpec:
@@ -56,7 +68,7 @@ def _base(options: Options, data: str) -> RunSpec:
         test_fraction=options.test_fraction,
         epochs=options.epochs,
         lr=options.lr,
-        batch=options.batch,
+        batch=options.batch or LARGEST,
         optimizer="adamw",
         scheduler="cosine",
         budget=options.budget,
@@ -64,14 +76,14 @@ def _base(options: Options, data: str) -> RunSpec:
     )
 
 
-def _features(images: Source, frozen: Extractor, options: Options) -> Source:
+def _features(images: Source, on: str, options: Options) -> Source:
     """The source of features of the images."""
     cache, total = chosen_cache(options), sum(map(len, images.parts.values()))
-    if images.train.shape != (frozen.network.channels, *frozen.network.size):
-        frozen = extractor(
-            options.model, images.train.shape, options.device, options.weights, options.mean, options.std
-        )
+    frozen = extractor(options.model, images.train.shape, on, options.weights, options.mean, options.std)
     with bar(f"features of {images.name} by {options.model}", total, " images") as shown:
         found = {name: frozen.features(part, shown.update, cache) for name, part in images.parts.items()}
     say(f"features of {total:,} images by {options.model}: {found['train'].shape[1]:,} of each")
-    return feature_source(images, found, frozen.network)
+    source = feature_source(replace(images, notes=(*images.notes, *frozen.notes)), found, frozen.network)
+    for note in source.notes[len(images.notes) :]:
+        say(f"note: {note}")
+    return source

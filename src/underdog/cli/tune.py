@@ -61,7 +61,7 @@ def _search(searches: Sequence[Trials], source: Source, names: Sequence[str], op
     experiment = Experiment.of(steps, {"": source}, options.out, say)
     for note in experiment.notes:
         say(f"note: {printable(note)}")
-    what = f"{len(searches)} methods, {options.trials} trials each, seed {TUNING_SEED}, not reported"
+    what = f"{len(searches)} method{'s' * (len(searches) != 1)}, {options.trials} trials each, seed {TUNING_SEED}, not reported"
     experiment.make(partial(local_engine, names, options), say, what=what, bars=True)
     studies = [study for search in searches if (study := search.done(experiment.queue.score))]
     for study in studies:

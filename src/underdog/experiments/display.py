@@ -165,7 +165,9 @@ class Display:
             search, best = found
             values = {key: value for key, value in values_of(best).items() if key in search.keys}
             values |= {"weight_decay": best.weight_decay or 0} if "weight_decay" in search.keys else {}
-            self._say(f"{search.method}: {parameters_text(values)} {search.reason}")
+            scores = {self._queue.score(search.run(n, self._queue.score) or best) for n in range(len(search))}
+            why = search.reason if len(scores) > 1 else f"was taken: all {len(search)} trials scored alike"
+            self._say(f"{search.method}: {parameters_text(values)} {why}")
         if self._bars:
             self._bars[0].n, self._bars[0].total = self._queue.settled(), self._queue.total()
             self._bars[0].refresh()  # also when two runs end at once

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -152,17 +153,32 @@ class Experiment:
 
     def results(self) -> list[tuple[RunSpec, dict[str, Any]]]:
         """The reported runs that are done, in order: where some are not, those of whole replicates, if there are any."""
-        found, whole = [], dict[tuple[str, Replicate], bool]()
-        for step in self.queue.steps:
-            if step.number is None:
-                spec = self.queue.resolved(step)
-                result = None if spec is None else self.runs.result(spec)
-                place = step.dataset, step.spec.replicate
-                whole[place] = whole.get(place, True) and result is not None
-                if spec is not None and result is not None:
-                    found.append((place, spec, result))
+        whole = self._whole()
         wanted = {place for place, complete in whole.items() if complete} or set(whole)
-        return [(spec, result) for place, spec, result in found if place in wanted]
+        return [(spec, result) for place, spec, result in self._done() if place in wanted]
+
+    def left_out(self) -> str:
+        """What ``results`` leaves out, or why they cannot be paired; "" where all runs are done."""
+        whole = self._whole()
+        cut = [f"seed {replicate}" for (_, replicate), complete in whole.items() if not complete]
+        if not cut:
+            return ""
+        if len(cut) == len(whole):
+            return "no seed is whole yet: the methods' means are over different seeds"
+        return f"{', '.join(cut)} left out of what follows: not every method's run is done"
+
+    def _done(self) -> Iterator[tuple[tuple[str, Replicate], RunSpec, dict[str, Any]]]:
+        """The reported runs that are done, each with its data set and replicate."""
+        for step in self.queue.steps:
+            spec = self.queue.resolved(step) if step.number is None else None
+            if spec is not None and (result := self.runs.result(spec)) is not None:
+                yield (step.dataset, step.spec.replicate), spec, result
+
+    def _whole(self) -> dict[tuple[str, Replicate], bool]:
+        """Whether all runs of a replicate are done."""
+        wanted = Counter((step.dataset, step.spec.replicate) for step in self.queue.steps if step.number is None)
+        done = Counter(place for place, _, _ in self._done())
+        return {place: done[place] == n for place, n in wanted.items()}
 
 
 def _try_networks(specs: Iterable[RunSpec], estimate: Estimate) -> None:

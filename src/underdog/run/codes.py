@@ -97,8 +97,14 @@ def feature_source(source: Source, features: dict[str, Features], network: Froze
         return replace(part, images=pixels, items=part.names)
 
     parts: dict[str, Any] = {name: coded(part, features[name]) for name, part in source.parts.items()}
+    pixels = parts["train"].images[:ROWS]
+    still, notes = int((pixels == pixels[:1]).all(0).sum()), source.notes
+    if 2 * still > pixels.shape[1]:
+        notes += (
+            f"{still:,} of {pixels.shape[1]:,} features are the same for all images: are these too small for the network?",
+        )
     known = replace(network, centre=tuple(codes.mean.tolist()), deviation=tuple(codes.std.tolist()))
-    return replace(source, frozen=known, **parts)
+    return replace(source, frozen=known, notes=notes, **parts)
 
 
 def codes_of_network(network: FrozenNetwork) -> Codes:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +21,11 @@ from underdog.errors import InputError
 from underdog.learner import Learner
 from underdog.model.layers import head
 from underdog.run.codes import Features
+from underdog.run.files import write_atomic
 from underdog.run.network import build_model, network_settings
 from underdog.run.spec import RunSpec
 
-__all__ = ["Extractor", "Headless", "extractor", "frozen_network"]
+__all__ = ["Extractor", "Headless", "extractor", "frozen_network", "pretrained_settings"]
 
 #: Counts changes that move features.
 REVISION = 1
@@ -39,10 +40,12 @@ class Extractor:
     Attributes:
         network: what it is known by.
         body: the network up to its head, on its device.
+        notes: remarks on it.
     """
 
     network: FrozenNetwork
     body: nn.Module
+    notes: tuple[str, ...] = ()
 
     def features(self, images: ImageSet, progress: Callable[[int], object], cache: Path | None = None) -> Features:
         """(N, D) float32 of a set of images.
@@ -62,13 +65,12 @@ class Extractor:
         folder.mkdir(parents=True, exist_ok=True)
         done = folder / f"{images.fingerprint}.npy"
         with FileLock(done.with_suffix(".lock")):
-            if not done.exists():
+            if (found := _whole(done, len(images))) is None:
                 self._fill(done, images, progress)
+                found = _whole(done, len(images))
             else:
                 progress(len(images))
-        found: Features = np.load(done, mmap_mode="r", allow_pickle=False)
-        if found.dtype != np.float32 or found.ndim != 2 or len(found) != len(images):
-            raise InputError(f"{done} does not hold the features of {len(images)} images: remove it")
+        assert found is not None
         return found
 
     def _key(self) -> str:
@@ -79,18 +81,21 @@ class Extractor:
     def _fill(self, done: Path, images: ImageSet, progress: Callable[[int], object]) -> None:
         """Compute what is missing of a file, and give it its name when it is whole."""
         part, count = done.with_suffix(".part.npy"), done.with_suffix(".count")
-        begin = int(count.read_text()) if part.exists() and count.exists() else 0
         first = self._some(images, 0, lambda n: None)
-        mode: Literal["r+", "w+"] = "r+" if begin else "w+"
-        file = np.lib.format.open_memmap(part, mode, np.float32, (len(images), first.shape[1]))
+        shape = len(images), first.shape[1]
+        begin = _counted(count) if _whole(part, shape[0], shape[1]) is not None else 0
+        if not begin:
+            count.unlink(missing_ok=True)  # of an earlier file: what is new has nothing yet
+        file = np.lib.format.open_memmap(part, "r+" if begin else "w+", np.float32, shape)
         progress(begin)
         for at in range(begin, len(images), BATCH):
             file[at : at + BATCH] = self._some(images, at, progress)
             file.flush()
-            count.write_text(str(min(at + BATCH, len(images))))
+            done_now = str(min(at + BATCH, len(images)))
+            write_atomic(count, lambda path, text=done_now: path.write_text(text))  # type: ignore[misc]
         del file
-        part.replace(done)
         count.unlink()
+        part.replace(done)
 
     def _some(self, images: ImageSet, begin: int, progress: Callable[[int], object]) -> Features:
         pixels = images.images[begin : begin + BATCH]
@@ -101,6 +106,28 @@ class Extractor:
             raise InputError("the frozen network's features are not finite numbers")
         progress(len(found))
         return found
+
+
+def _whole(path: Path, rows: int, features: int | None = None) -> Features | None:
+    """The features in a file, None where there is none; a damaged one, and one of other images, is removed, to be made again."""
+    if not path.exists():
+        return None
+    try:
+        found: Features = np.load(path, mmap_mode="r", allow_pickle=False)
+        if found.dtype == np.float32 and found.ndim == 2 and len(found) == rows and features in (None, found.shape[1]):
+            return found
+    except (ValueError, EOFError, OSError):
+        pass
+    path.unlink()
+    return None
+
+
+def _counted(path: Path) -> int:
+    """The rows that are done; 0 where nobody knows."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 class Headless(nn.Module):
@@ -122,8 +149,8 @@ class Headless(nn.Module):
         return answers.flatten(1)
 
 
-def frozen_network(frozen: FrozenNetwork) -> nn.Module:
-    """The network that features come from: images (B, C, H, W) in [0, 1] to features (B, D).
+def frozen_network(frozen: FrozenNetwork) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network that features come from, images (B, C, H, W) in [0, 1] to features (B, D), and remarks on it.
 
     Raises:
         InputError: its weights are not there, or different ones; it does not take such images.
@@ -133,7 +160,7 @@ def frozen_network(frozen: FrozenNetwork) -> nn.Module:
     if settings["weights"] != frozen.weights:
         raise InputError(f"the weights of {frozen.model} are different from those that the features were made with")
     blank = ImageSet(torch.zeros(2, frozen.channels, *frozen.size, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"))
-    network, _ = build_model(RunSpec("", "baseline", **settings), blank)
+    network, notes = build_model(RunSpec("", "baseline", **settings), blank)
     whole = Learner(network.eval(), 2)
     x = torch.linspace(0, 1, 2 * math.prod(blank.shape)).view(2, *blank.shape)
     wanted = whole.features(x)
@@ -142,7 +169,25 @@ def frozen_network(frozen: FrozenNetwork) -> nn.Module:
         found = headless(x)
     if not torch.allclose(found, wanted, atol=1e-4):
         raise InputError(f"model {frozen.model!r} does something after its classifier head: its features cannot be had")
-    return headless.requires_grad_(False)
+    return headless.requires_grad_(False), tuple(note for note in notes if "classifier head" not in note)
+
+
+def pretrained_settings(
+    model: str, weights: Path | None, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+) -> dict[str, Any]:
+    """The settings of a network whose features are of use, before any image is read.
+
+    Raises:
+        InputError: it has no pretrained weights, or nothing says which means and deviations they expect.
+    """
+    settings = network_settings(model, weights, mean, std)
+    if settings["weights"] is None:
+        raise InputError(
+            f"model {model!r} has no pretrained weights: features of random weights say little (--weights FILE)"
+        )
+    if settings["mean"] is None:
+        raise InputError(f"nothing says which channel means model {model!r} was trained with: give --mean and --std")
+    return settings
 
 
 def extractor(
@@ -164,13 +209,11 @@ def extractor(
         InputError: a network without pretrained weights, or whose means and deviations are not known; one that does not take
             such images.
     """
-    settings = network_settings(model, weights, mean, std)
-    if settings["weights"] is None:
-        raise InputError(
-            f"model {model!r} has no pretrained weights: features of random weights say little (--weights FILE)"
-        )
-    if settings["mean"] is None:
-        raise InputError(f"nothing says which channel means model {model!r} was trained with: give --mean and --std")
-    file = None if weights is None else str(weights)
+    settings = pretrained_settings(model, weights, mean, std)
+    # Whole paths, so that runs find the network from wherever they are used.
+    file = None if weights is None or not weights.exists() else str(weights.resolve())
+    if model.startswith("hf:"):
+        model = f"hf:{Path(model.removeprefix('hf:')).resolve()}"
     frozen = FrozenNetwork(model, settings["weights"], file, settings["mean"], settings["std"], shape[0], shape[1:])
-    return Extractor(frozen, frozen_network(frozen).to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+    body, notes = frozen_network(frozen)
+    return Extractor(frozen, body.to(device=device, memory_format=torch.channels_last), notes)  # type: ignore[call-overload]

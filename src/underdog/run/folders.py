@@ -38,7 +38,7 @@ def occupied(out: Path) -> Iterator[None]:
     Raises:
         InputError: another one does, or the folder cannot be made.
     """
-    new = not out.exists()
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / LOCK, timeout=0)
@@ -52,8 +52,10 @@ def occupied(out: Path) -> Iterator[None]:
     finally:
         (out / LOCK).unlink(missing_ok=True)
         lock.release()
-        if new and not [*out.iterdir()]:
-            out.rmdir()
+        for folder in new:
+            if [*folder.iterdir()]:
+                break
+            folder.rmdir()
 
 
 @dataclass

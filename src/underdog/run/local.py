@@ -17,6 +17,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import current_thread, main_thread
 from types import FrameType, TracebackType
 from typing import NamedTuple, Self
 
@@ -269,6 +270,9 @@ def _tail(log: Path) -> str:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Ctrl-C within comes at the end."""
+    if current_thread() is not main_thread():  # which alone is told
+        yield
+        return
     came: list[tuple[int, FrameType | None]] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
     try:

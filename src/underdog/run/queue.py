@@ -182,7 +182,9 @@ class Queue:
     def chosen(self, run: RunSpec) -> tuple[Search, RunSpec] | None:
         """The search that this run was of, and a run of it with what it has found, once, where it is done."""
         search = self._searches.get(run.id)
-        if search is None or search in self._settled or (found := search.applied(search.spec, self.score)) is None:
+        if search is None or search in self._settled or any(self._searches.get(run) == search for run in self.running):
+            return None
+        if (found := search.applied(search.spec, self.score)) is None:
             return None
         self._settled.add(search)
         return search, found

@@ -145,7 +145,7 @@ def run_of(result: Mapping[str, Any], name: str = "", folder: Path | None = None
         notes=tuple(str(n) for n in result["notes"]),
         environment={str(k): str(v) for k, v in result["environment"].items()},
         seconds={p: float(result["seconds"][p]) for p in PHASES},
-        frozen=result["frozen"] and FrozenNetwork.from_json(result["frozen"]),
+        frozen=result.get("frozen") and FrozenNetwork.from_json(result["frozen"]),
         rule=rule,
         folder=folder,
     )

@@ -80,7 +80,9 @@ class Study:
         return out / "tuning" / f"study-{self.spec.id}.json"
 
     def save(self, out: Path) -> None:
-        """Store it, all of whose trials are done."""
+        """Store it, all of whose trials are done; one of more trials that is there stays."""
+        if (there := self.finished(out)) is not None and there.wanted > self.wanted:
+            return
         trials = [{"values": t.values, "val_macro_f1": t.score, "run": self.run(t.values).id} for t in self.trials]
         about = {"spec": self.spec.to_json(), "wanted": self.wanted, "trials": trials, "best": self.best.values}
         write_json(self.path(out), about)

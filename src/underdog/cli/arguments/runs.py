@@ -158,7 +158,9 @@ def add_probe(commands: Commands) -> None:
     group.add_argument("--seeds", type=whole, default=10, metavar="N", help="seeds 0 to N-1 (default: 10)")
     group.add_argument("--epochs", type=whole, default=20, metavar="N", help="passes over the features (default: 20)")
     group.add_argument("--lr", type=number, default=1e-3, metavar="RATE", help="learning rate (default: 0.001)")
-    group.add_argument("--batch", type=whole, default=512, metavar="N", help="images per update (default: 512)")
+    group.add_argument(
+        "--batch", type=whole, metavar="N", help="images per update (default: an eighth of them, at most 512)"
+    )
     group.add_argument(
         "--budget", choices=BUDGETS, default="updates", help="as in 'compare', here by default as many updates for each method"
     )  # fmt: skip
