@@ -163,7 +163,7 @@ def test_the_command_prints_tables_and_writes_the_same_as_json(
         keep = ("training, MNIST's shape, bfloat16", "FGSM of torchattacks")
         return [(name, measure) for name, measure in measurements(own) if name in keep]
 
-    monkeypatch.setattr(report, "measurements", some)
+    monkeypatch.setattr("underdog.cli.bench.measurements", some)
     monkeypatch.setattr(setting, "CPU", TINY)
     before = torch.get_num_threads()
     ran = underdog("bench --pairs 2 --device cpu --json", tmp_path / "bench.json")

@@ -36,7 +36,7 @@ class Codes(nn.Module):
 
     >>> codes = Codes(torch.tensor([1.0]), torch.tensor([2.0]))
     >>> codes(torch.tensor([[1.0], [3.0]])).flatten()
-    tensor([0.5020, 0.5647])
+    tensor([0.5020, 0.5608])
     """
 
     mean: Tensor
