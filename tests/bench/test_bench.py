@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from underdog import PaperNet
-from underdog.bench import memory, peers, report, setting
+from underdog.bench import memory, peers, setting
 from underdog.bench.floors import Share, flop, peak
 from underdog.bench.peers import Missing
 from underdog.bench.report import BenchReport, measurements
