@@ -59,6 +59,18 @@ from .epoch import Mixture as Mixture
 from .errors import InputError as InputError
 from .errors import TrainingError as TrainingError
 from .errors import UnderdogError as UnderdogError
+from .evaluation import (
+    Evaluation as Evaluation,
+)
+from .evaluation import (
+    evaluate as evaluate,
+)
+from .history import (
+    EpochRecord as EpochRecord,
+)
+from .history import (
+    History as History,
+)
 from .hyper import Hyperparameters as Hyperparameters
 from .inspect.images import inspect_images as inspect_images
 from .inspect.inspection import Inspection as Inspection
@@ -147,19 +159,7 @@ from .run.classifier import Prediction as Prediction
 from .run.classifier import load as load
 from .run.export import export_onnx as export_onnx
 from .train import (
-    EpochRecord as EpochRecord,
-)
-from .train import (
-    Evaluation as Evaluation,
-)
-from .train import (
-    History as History,
-)
-from .train import (
     Training as Training,
-)
-from .train import (
-    evaluate as evaluate,
 )
 from .train import (
     iter_epochs as iter_epochs,

@@ -20,6 +20,7 @@ from underdog.decision.rule import check_target
 from underdog.errors import InputError, nearest
 from underdog.experiments.comparison import comparison, with_searches
 from underdog.experiments.experiment import Experiment
+from underdog.history import History
 from underdog.hyper import Hyperparameters
 from underdog.methods.build import build, canonical
 from underdog.methods.method import Method
@@ -35,7 +36,7 @@ from underdog.run.local import SHARED, LocalEngine
 from underdog.run.network import SCRIPT, network_settings
 from underdog.run.queue import steps
 from underdog.run.spec import RunSpec
-from underdog.train import History, Training
+from underdog.train import Training
 from underdog.validate import check_whole
 
 __all__ = ["Comparison", "compare", "fit", "report"]

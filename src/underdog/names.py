@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "AUGMENTATIONS",
     "BUDGETS",
+    "DECAYS",
     "DEVICES",
     "EPS_GRID",
     "GRIDS",
@@ -19,7 +20,6 @@ __all__ = [
     "SCHEDULERS",
     "TARGET_PRECISION",
     "TRIALS",
-    "TRIES",
     "WEIGHTS",
 ]
 
@@ -34,12 +34,13 @@ GRIDS = {
     "scene15": "Scene-15 at 32 pixels with the paper's settings for MIT Indoor 67",
 }
 
-#: What ``probe`` compares, and its trials for each method.
+#: What ``probe`` compares.
 PROBE_METHODS: tuple[str, ...] = (
     "baseline", "class-weighted", "balanced-softmax", "logit-adjust", "rus", "ros", "smote", "noise", "aos",
     "noise+balanced-softmax", "aos+balanced-softmax",
 )  # fmt: skip
-TRIES = 8
+#: The weight decays that it tries for each method.
+DECAYS: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 #: Values that a search tries for each method.
 TRIALS = 12

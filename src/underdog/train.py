@@ -9,140 +9,30 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from underdog.captured import CapturedLearner
-from underdog.data.images import ImageSet, to_device, to_unit
-from underdog.data.pixels import at_a_time, in_parts
+from underdog.data.images import to_device, to_unit
 from underdog.data.split import Split
 from underdog.distributed import DistributedLearner
 from underdog.epoch import Epoch
 from underdog.errors import InputError, TrainingError
+from underdog.evaluation import Evaluation, evaluate
+from underdog.history import EpochRecord, History
 from underdog.hyper import Hyperparameters
 from underdog.learner import Learner, seeded
 from underdog.loss import loss_of
 from underdog.methods.check import check_adjustment, check_loss, check_pure, checked, guarded
-from underdog.methods.method import Adjustment, Method, Place, expected_examples, outside, place_of, preparations
-from underdog.metrics import Metrics
+from underdog.methods.method import Method, Place, expected_examples, outside, place_of, preparations
 from underdog.ranks import ALONE, Ranks
 from underdog.resample.base import Moment, leaves
 from underdog.rng import RandomStreams
 
-__all__ = ["EpochRecord", "Evaluation", "History", "Training", "evaluate", "iter_epochs"]
+__all__ = ["Training", "iter_epochs"]
 
-#: Images per batch where no gradient is needed, and their values, at most: as many as 64x64 pixels of three colours have.
-#: On a GPU the values alone count: small batches leave it idle, and results are not promised to the last bit there.
-EVALUATION_BATCH, EVALUATION_VALUES = 512, 512 * 64 * 64 * 3
 #: Seconds within which a resampler of somebody's own starts that is started twice, to see whether it keeps state.
 QUICK = 10
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What a network said of a set: (N, K) float32 logits, and the scores against the labels."""
-
-    logits: npt.NDArray[np.float32]
-    metrics: Metrics
-
-
-@dataclass(frozen=True, eq=False)
-class EpochRecord:
-    """One epoch as it went.
-
-    Attributes:
-        epoch: its number, from 0.
-        loss: mean training loss of its images.
-        val: scores on the validation part after it.
-        updates, images: steps of the optimiser, and examples shown.
-        altered_images: examples that showed an altered image.
-        altered_rows: distinct altered images.
-        zero_gradients: altered images that do not differ from their originals.
-        refreshed: whether the altered images were made anew before this epoch.
-        prior: (K,) class frequencies, up to a factor, that the logits speak for after it.
-        seconds: time by phase (refresh, train, evaluate).
-    """
-
-    epoch: int
-    loss: float
-    val: Metrics
-    updates: int
-    images: int
-    altered_images: int
-    altered_rows: int
-    zero_gradients: int
-    refreshed: bool
-    prior: tuple[float, ...]
-    seconds: Mapping[str, float]
-
-    def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        """Plain data, one line of ``epochs.jsonl``."""
-        own = {k: getattr(self, k) for k in self.__dataclass_fields__}
-        return own | {"val": self.val.to_json(classes), "seconds": dict(self.seconds)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> EpochRecord:
-        """The record that ``to_json`` described."""
-        return cls(**dict(data) | {"val": Metrics(np.array(data["val"]["confusion"])), "prior": tuple(data["prior"])})
-
-
-@dataclass(frozen=True, eq=False)
-class History:
-    """A finished training.
-
-    Attributes:
-        records: one for each epoch.
-        best_epoch: the epoch with the highest validation macro-F1, the first of equals.
-        val, last_epoch_val: evaluations of the validation part, at the best and the last epoch.
-        test, last_epoch_test: the same of the test part, or None where there is none.
-        notes: remarks on what was shown, the model and how it was trained.
-    """
-
-    records: tuple[EpochRecord, ...]
-    best_epoch: int
-    val: Evaluation
-    last_epoch_val: Evaluation
-    test: Evaluation | None
-    last_epoch_test: Evaluation | None
-    notes: tuple[str, ...] = ()
-
-
-def evaluate(learner: Learner, images: ImageSet, adjustment: Adjustment | None = None) -> Evaluation:
-    """Score a learner on a set; distributed learners share its images, and all come to the same answers.
-
-    Args:
-        learner: the network.
-        images: the set.
-        adjustment: what a method does to the logits after training.
-
-    Raises:
-        TrainingError: the network's answers are not finite numbers.
-
-    >>> import underdog as ud
-    >>> learner = Learner(nn.Sequential(nn.Flatten(), nn.Linear(256, 10)), classes=10)
-    >>> evaluate(learner, ud.load_images("digits").train).logits.shape
-    (1797, 10)
-    """
-    ranks, device = learner.ranks, learner.device
-    most = EVALUATION_VALUES if device.type == "cuda" else EVALUATION_BATCH
-    size = min(at_a_time(images.images, most, EVALUATION_VALUES), len(images))
-    parts = -(-len(images) // size)
-    # In one piece: small answers, made one by one, would settle in the gaps that large batches leave, into which the next
-    # batch then does not fit, so that memory would grow with every batch.
-    own = torch.empty(len(range(ranks.rank, parts, ranks.world)), size, len(images.classes), device=device)
-    for answers, part in zip(own, in_parts(images.images, size, ranks.rank, ranks.world), strict=True):
-        answers[: len(part)] = learner.logits(to_unit(part.to(device)))
-    every = ranks.all_gather(own.cpu())  # all are under way before one is waited for
-    logits = torch.cat([every[n % ranks.world][n // ranks.world] for n in range(parts)])[: len(images)]
-    if adjustment is not None:
-        with torch.no_grad():
-            logits = adjustment(logits)
-    if not logits.isfinite().all():
-        raise TrainingError("the network's answers are no longer finite numbers")
-    predicted = logits.argmax(1).numpy()
-    return Evaluation(logits.numpy(), Metrics.of(images.labels.numpy(), predicted, len(images.classes)))
 
 
 @dataclass(eq=False)

@@ -69,9 +69,7 @@ def test_every_method_is_made_of_features_that_are_computed_once(
 
     with monkeypatch.context() as patch:
         patch.setattr(Headless, "forward", never)
-        patch.setattr(
-            "underdog.run.features.frozen_network", lambda frozen: (Headless(nn.Sequential(nn.Linear(1, 1))), ())
-        )
+        patch.setattr("underdog.run.features.frozen_network", lambda frozen: Headless(nn.Sequential(nn.Linear(1, 1))))
         again = underdog(command)
     assert again.code == 0, again.err
     assert "40 of them done; nothing to do" in again.out

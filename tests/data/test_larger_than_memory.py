@@ -26,6 +26,7 @@ from underdog.data.images import to_unit
 from underdog.data.memory import available_memory
 from underdog.data.pixels import PixelFile, in_parts, prefetch
 from underdog.data.rows import FileRows
+from underdog.evaluation import evaluate
 from underdog.learner import Learner
 from underdog.methods.expression import parse
 from underdog.methods.table import METHODS
@@ -33,7 +34,6 @@ from underdog.ranks import Ranks
 from underdog.resample import smote
 from underdog.run.execute import execute
 from underdog.run.spec import RunSpec
-from underdog.train import evaluate
 
 NOW = ud.Moment(0, None, ud.RandomStreams(0), started=False)
 #: No image fits into it.

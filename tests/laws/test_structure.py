@@ -23,6 +23,8 @@ LAYERS = [
     ["resample"],
     ["methods", "learner", "hyper"],
     ["distributed", "captured"],
+    ["evaluation"],
+    ["history"],
     ["train"],
     ["loop"],
     ["run", "bench"],

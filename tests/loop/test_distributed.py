@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from two import in_two
 
 import underdog as ud
-import underdog.train
+import underdog.evaluation
 from underdog.distributed import DistributedLearner
 from underdog.epoch import Batch
 from underdog.optimizer import named_scheduler
@@ -263,7 +263,7 @@ def training(ranks: Ranks, augment: ud.Augment = FLIP) -> ud.Training:
 
 def train(rank: int) -> dict[str, Any]:
     """Four epochs, of which the last two are also trained from a saved state, and refreshed by one process."""
-    underdog.train.EVALUATION_BATCH = 100  # three parts, to be shared
+    underdog.evaluation.EVALUATION_BATCH = 100  # three parts, to be shared
     whole, resumed, alone = (training(r) for r in (Ranks(rank, 2), Ranks(rank, 2), Ranks()))
     for t in range(4):
         if t == 2:

@@ -17,10 +17,10 @@ from scipy.special import softmax
 from trained import CLASSES, Trained, mixed_files, train
 
 import underdog as ud
+from underdog.evaluation import EVALUATION_BATCH
 from underdog.run.execute import execute
 from underdog.run.network import network_settings
 from underdog.run.spec import RunSpec
-from underdog.train import EVALUATION_BATCH
 
 
 def streamed(run: Path, paths: list[Path], batch: int) -> dict[str, np.ndarray]:

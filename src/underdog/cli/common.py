@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,8 +28,8 @@ from underdog.run.spec import RunSpec
 from underdog.validate import check_positive
 
 __all__ = [
-    "Options", "chosen_cache", "device", "devices_of_workers", "local_engine", "methods_of", "note_precision", "read",
-    "reading_of", "room", "say", "spec_of", "writable",
+    "Options", "chosen_cache", "data_settings", "device", "devices_of_workers", "local_engine", "methods_of", "note_precision",
+    "read", "reading_of", "room", "say", "spec_of", "writable",
 ]  # fmt: skip
 
 Options = argparse.Namespace
@@ -158,17 +159,19 @@ def methods_of(options: Options, texts: Sequence[str]) -> list[Expression]:
     return found
 
 
+def data_settings(options: Options) -> dict[str, Any]:
+    """How the options say that the images are divided and cut."""
+    names = ("rho", "mu", "majority_size", "val_fraction", "test_fraction")
+    minority = None if options.minority is None else tuple(options.minority)
+    return {name: getattr(options, name) for name in names} | {"minority": minority}
+
+
 def spec_of(options: Options, method: Expression, data: str) -> RunSpec:
     """The run that the options describe."""
     return RunSpec(
         data=data,
         method=str(method),
-        rho=options.rho,
-        mu=options.mu,
-        minority=None if options.minority is None else tuple(options.minority),
-        majority_size=options.majority_size,
-        val_fraction=options.val_fraction,
-        test_fraction=options.test_fraction,
+        **data_settings(options),
         folds=options.folds,
         fold=options.fold,
         epochs=options.epochs,
@@ -187,7 +190,7 @@ def spec_of(options: Options, method: Expression, data: str) -> RunSpec:
         precision=options.precision,
         budget=options.budget,
         devices=options.devices,
-        **network_settings(options.model, options.weights, options.mean, options.std),
+        **network_settings(options.model, options.weights, options.mean, options.std, options.size),
     )
 
 

@@ -22,7 +22,6 @@ from underdog.decision.rule import check_target
 from underdog.experiments.comparison import comparison, tuned_text, with_searches
 from underdog.experiments.experiment import Experiment
 from underdog.methods.expression import parse
-from underdog.names import TARGET_PRECISION
 from underdog.reporting.terminal import printable
 from underdog.reporting.text import text_table
 from underdog.run.folders import occupied
@@ -59,9 +58,8 @@ def run(options: Options) -> None:
 
 def compare_runs(planned: list[PlannedRun], source: Source, names: list[str], options: Options) -> None:
     """Make the runs, a table of their scores, and a report."""
-    target = getattr(options, "target_precision", TARGET_PRECISION)
     specs = [one.spec for one in planned]
-    experiment = Experiment.of(steps(planned), {"": source}, options.out, say, target=target)
+    experiment = Experiment.of(steps(planned), {"": source}, options.out, say, target=options.target_precision)
     for note in experiment.notes:
         say(f"note: {printable(note)}")
     methods, seeds = len({spec.setting for spec in specs}), len({(spec.seed, spec.data_seed) for spec in specs})
@@ -71,12 +69,12 @@ def compare_runs(planned: list[PlannedRun], source: Source, names: list[str], op
         say,
         what=f"{methods} method{'s' * (methods != 1)}, {seeds} seed{'s' * (seeds != 1)}{folds}",
         bars=True,
-        limit=getattr(options, "time", None),
+        limit=options.time,
         shorter="fewer --seeds, --methods or --epochs, a smaller --size or --width, or --time 30m, which makes what fits",
     )
     if found := experiment.results():
         if note := experiment.left_out():
             say(f"\nnote: {note}")
         say(f"\n{text_table([result for _, result in found])}\n")
-        page([options.out / spec.id for spec, _ in found], options.output, target)
+        page([options.out / spec.id for spec, _ in found], options.output, options.target_precision)
     experiment.check(say)

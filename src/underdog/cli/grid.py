@@ -56,7 +56,8 @@ def _grid(grid: Grid, blocks: Sequence[DataBlock], names: Sequence[str], make: M
     if make is None:
         say(listing(experiment, len(names)))
         return
-    experiment.make(make, say, bars=True, limit=options.time)
+    shorter = "--only some of the runs, fewer --seeds, more --workers, or --time 2h, which makes what fits"
+    experiment.make(make, say, bars=True, limit=options.time, shorter=shorter)
     say("\n" + summary(experiment.queue, experiment.runs))
     experiment.check(say)
 

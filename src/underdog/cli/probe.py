@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from underdog.cli.common import Options, chosen_cache, devices_of_workers, methods_of, read, say, writable
+from underdog.cli.common import (
+    Options,
+    chosen_cache,
+    data_settings,
+    devices_of_workers,
+    methods_of,
+    read,
+    say,
+    writable,
+)
 from underdog.cli.compare import compare_runs
 from underdog.cli.progress import bar
 from underdog.data.sources import Source
@@ -30,15 +39,15 @@ def run(options: Options) -> None:
     names = devices_of_workers(options)
     check_positive("seeds", options.seeds, whole=True)
     check_target(options.target_precision)
-    options.eps, options.tau, options.tuned = None, None, False
     methods = methods_of(options, options.methods)
     for method in methods:
         check_complete(method.with_first_values())
-    early = comparison(_base(options, ""), methods, options.seeds, options.data_seed)
+    early = comparison(_base(options), methods, options.seeds, options.data_seed)
     writable(options.output)
     options.size = options.size or SIZE
     with occupied(options.out):
-        pretrained_settings(options.model, options.weights, options.mean, options.std)  # before images are read
+        # Before images are read, what is wrong with the network or the size.
+        pretrained_settings(options.model, options.weights, options.mean, options.std, options.size)
         images = read(options, names[0])
         source = _features(images, names[0], options)
         batch = options.batch or fitting_batch(len(source.train))
@@ -55,17 +64,12 @@ def fitting_batch(images: int) -> int:
     return max(SMALLEST, min(LARGEST, 1 << (max(images, 8) // 8).bit_length() - 1))
 
 
-def _base(options: Options, data: str) -> RunSpec:
-    """The run of a linear head that the options describe."""
+def _base(options: Options) -> RunSpec:
+    """The run of a linear head that the options describe, of data that are still to be read."""
     return RunSpec(
-        data=data,
-        method="baseline",
-        rho=options.rho,
-        mu=options.mu,
-        minority=None if options.minority is None else tuple(options.minority),
-        majority_size=options.majority_size,
-        val_fraction=options.val_fraction,
-        test_fraction=options.test_fraction,
+        "",
+        "baseline",
+        **data_settings(options),
         epochs=options.epochs,
         lr=options.lr,
         batch=options.batch or LARGEST,

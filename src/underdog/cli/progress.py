@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from underdog.history import EpochRecord
 from underdog.reporting.words import duration
 from underdog.run.execute import Watcher
-from underdog.train import EpochRecord
 
 __all__ = ["bar", "duration", "watching"]
 

@@ -62,7 +62,9 @@ def _search(searches: Sequence[Trials], source: Source, names: Sequence[str], op
     for note in experiment.notes:
         say(f"note: {printable(note)}")
     what = f"{len(searches)} method{'s' * (len(searches) != 1)}, {options.trials} trials each, seed {TUNING_SEED}, not reported"
-    experiment.make(partial(local_engine, names, options), say, what=what, bars=True)
+    experiment.make(
+        partial(local_engine, names, options), say, what=what, bars=True, shorter="fewer --trials, --method or --epochs"
+    )
     studies = [study for search in searches if (study := search.done(experiment.queue.score))]
     for study in studies:
         study.save(options.out)  # which may have been done in runs before this one

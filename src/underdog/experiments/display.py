@@ -11,7 +11,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from underdog.experiments.text import time_left
+from underdog.experiments.text import seconds_left, time_left
 from underdog.reporting.methods import parameters_text
 from underdog.reporting.terminal import printable, shortened
 from underdog.reporting.words import duration
@@ -19,7 +19,6 @@ from underdog.run.engine import Outcome, Progress
 from underdog.run.estimate import Estimate
 from underdog.run.folders import Runs
 from underdog.run.queue import Queue
-from underdog.run.tune import values_of
 
 __all__ = ["Display"]
 
@@ -72,9 +71,7 @@ class Display:
                 )
             ]
             self._bars += [tqdm(position=n + 1, total=1, **rest) for n in range(self._workers)]
-        if (seconds := self._seconds()) is not None:  # which has been said
-            self._announced = True
-            self._advise(seconds)
+        self._announce(say=False)  # what is known now has been said
         return self
 
     def __exit__(
@@ -103,23 +100,19 @@ class Display:
         found = time_left(self._queue, self._estimate, self._workers)
         return f"; {found} left" if found else ""
 
-    def _seconds(self) -> float | None:
-        waiting = (step.spec for step in self._queue.waiting())
-        return self._estimate.left(waiting, self._queue.running.values(), self._workers)
-
-    def _announce(self) -> None:
-        """Say once how long it will take, as soon as that is known."""
-        if not self._announced and (seconds := self._seconds()) is not None:
-            self._announced = True
+    def _announce(self, say: bool) -> None:
+        """Once, as soon as it is known how long it will take: say so, and what would make it shorter."""
+        seconds = seconds_left(self._queue, self._estimate, self._workers)
+        if self._announced or seconds is None:
+            return
+        self._announced = True
+        if say:
             self._say(f"about {duration(seconds)} left")
-            self._advise(seconds)
-
-    def _advise(self, seconds: float) -> None:
         if seconds > LONG and self._shorter:
             self._say(f"shorter with {self._shorter}")
 
     def _show(self, event: Progress) -> None:
-        self._announce()
+        self._announce(say=True)
         if self._bars:
             place = self._place(event.job.spec.id)
             if place is None:
@@ -157,17 +150,12 @@ class Display:
             )
         else:
             text = f"failed: {outcome.error}"
-        if (seconds := self._seconds()) is not None and not self._announced:
-            self._announced = True
-            self._advise(seconds)
         self._say(f"[{self._queue.settled()}/{self._queue.total()}] {outcome.job.name}: {text}{self.left()}")
-        if found := self._queue.chosen(outcome.job.spec):
-            search, best = found
-            values = {key: value for key, value in values_of(best).items() if key in search.keys}
-            values |= {"weight_decay": best.weight_decay or 0} if "weight_decay" in search.keys else {}
-            scores = {self._queue.score(search.run(n, self._queue.score) or best) for n in range(len(search))}
-            why = search.reason if len(scores) > 1 else f"was taken: all {len(search)} trials scored alike"
-            self._say(f"{search.method}: {parameters_text(values)} {why}")
+        self._announce(say=False)  # which this line has said
+        if choice := self._queue.chosen(outcome.job.spec):
+            alike = f"was taken: all {len(choice.search)} trials scored alike"
+            why = alike if choice.alike else choice.search.reason
+            self._say(f"{choice.search.method}: {parameters_text(choice.values)} {why}")
         if self._bars:
             self._bars[0].n, self._bars[0].total = self._queue.settled(), self._queue.total()
             self._bars[0].refresh()  # also when two runs end at once

@@ -96,7 +96,7 @@ class Experiment:
         return [*dict.fromkeys(note for step in self.queue.waiting() for note in self.estimate.split(step.spec).notes)]
 
     def state(self, what: str = "", workers: int | None = None) -> str:
-        """How many runs there are, see ``experiment_text.state``."""
+        """How many runs there are, see ``text.state``."""
         return state(self.queue, self.runs, self.estimate, workers, what)
 
     def make(

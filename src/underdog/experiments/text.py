@@ -13,12 +13,17 @@ from underdog.run.folders import Runs
 from underdog.run.queue import Queue, described
 from underdog.run.spec import RunSpec, differing, settings_text
 
-__all__ = ["failures", "share", "state", "summary", "time_left"]
+__all__ = ["failures", "seconds_left", "share", "state", "summary", "time_left"]
+
+
+def seconds_left(queue: Queue, estimate: Estimate, workers: int) -> float | None:
+    """What the runs that are not done will take; None as long as that is unknown."""
+    return estimate.left((step.spec for step in queue.waiting()), queue.running.values(), workers)
 
 
 def time_left(queue: Queue, estimate: Estimate, workers: int) -> str:
-    """About how long the runs that are not done will take, "about 3 min"; "" as long as that is unknown."""
-    seconds = estimate.left((step.spec for step in queue.waiting()), queue.running.values(), workers)
+    """The same in words, "about 3 min"; "" as long as it is unknown."""
+    seconds = seconds_left(queue, estimate, workers)
     return "" if seconds is None else f"about {duration(seconds)}"
 
 

@@ -286,7 +286,7 @@ def trained(folder: Path, saved: Run) -> nn.Module:
     load_saved(folder / "model.safetensors", model, saved.classes)
     if saved.frozen is None:
         return model
-    return nn.Sequential(frozen_network(saved.frozen)[0], codes_of_network(saved.frozen), model)
+    return nn.Sequential(frozen_network(saved.frozen), codes_of_network(saved.frozen), model)
 
 
 def load(run: str | Path, device: torch.device | str = "cpu") -> Classifier:

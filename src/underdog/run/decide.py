@@ -13,8 +13,10 @@ from safetensors import safe_open
 from underdog.data.images import ImageSet
 from underdog.decision.answers import Answers
 from underdog.decision.figures import decision_report
+from underdog.evaluation import Evaluation
+from underdog.history import History
 from underdog.run.files import write_atomic, write_tensors
-from underdog.train import Evaluation, History, Training
+from underdog.train import Training
 
 __all__ = ["answers_of", "load_errors", "save_decision"]
 

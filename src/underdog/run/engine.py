@@ -13,11 +13,11 @@ from typing import Protocol, Self
 
 from underdog.data.sources import Source
 from underdog.errors import UnderdogError
+from underdog.history import EpochRecord
 from underdog.names import TARGET_PRECISION
 from underdog.ranks import ALONE, Ranks
 from underdog.run.execute import Watcher, execute
 from underdog.run.spec import RunSpec
-from underdog.train import EpochRecord
 
 __all__ = ["Engine", "Job", "Outcome", "Progress", "Serial", "carry_out"]
 
@@ -80,7 +80,8 @@ class Engine(Protocol):
     """Carries out jobs, several at once; leaving its ``with`` block ends those that still run.
 
     An engine is made with the sources that jobs name. A failure of one job, whatever its kind, is an outcome of that
-    job and nothing else. The results of a run depend on its spec and on the threads it is given, not on the number of workers.
+    job and nothing else; only ``Serial`` raises it. The results of a run depend on its spec and on the threads it is given, not on
+    the number of workers.
     """
 
     @property

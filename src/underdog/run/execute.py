@@ -27,6 +27,8 @@ from underdog.data.sources import Source
 from underdog.data.split import Split
 from underdog.decision.rule import check_target
 from underdog.errors import InputError
+from underdog.evaluation import Evaluation
+from underdog.history import EpochRecord, History
 from underdog.hyper import Hyperparameters
 from underdog.methods.build import build
 from underdog.methods.method import Method
@@ -39,7 +41,7 @@ from underdog.run.gallery import save_gallery
 from underdog.run.network import build_model
 from underdog.run.spec import RunSpec
 from underdog.run.state import STATE, Synthetic, environment, resume, save_epochs, save_state
-from underdog.train import EpochRecord, Evaluation, History, Training
+from underdog.train import Training
 
 __all__ = ["Watcher", "execute", "finish", "finished", "split_of", "start", "try_network", "whole_result"]
 

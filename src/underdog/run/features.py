@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from underdog.data.frozen import FrozenNetwork
 from underdog.data.images import ImageSet, to_unit
 from underdog.errors import InputError
-from underdog.learner import Learner
+from underdog.learner import head_input
 from underdog.model.layers import head
 from underdog.run.codes import Features
 from underdog.run.files import write_atomic
-from underdog.run.network import build_model, network_settings
+from underdog.run.network import build_model, network_settings, remarks
 from underdog.run.spec import RunSpec
 
 __all__ = ["Extractor", "Headless", "extractor", "frozen_network", "pretrained_settings"]
@@ -149,8 +149,8 @@ class Headless(nn.Module):
         return answers.flatten(1)
 
 
-def frozen_network(frozen: FrozenNetwork) -> tuple[nn.Module, tuple[str, ...]]:
-    """The network that features come from, images (B, C, H, W) in [0, 1] to features (B, D), and remarks on it.
+def frozen_network(frozen: FrozenNetwork) -> nn.Module:
+    """The network that features come from: images (B, C, H, W) in [0, 1] to features (B, D).
 
     Raises:
         InputError: its weights are not there, or different ones; it does not take such images.
@@ -160,27 +160,29 @@ def frozen_network(frozen: FrozenNetwork) -> tuple[nn.Module, tuple[str, ...]]:
     if settings["weights"] != frozen.weights:
         raise InputError(f"the weights of {frozen.model} are different from those that the features were made with")
     blank = ImageSet(torch.zeros(2, frozen.channels, *frozen.size, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"))
-    network, notes = build_model(RunSpec("", "baseline", **settings), blank)
-    whole = Learner(network.eval(), 2)
+    network = build_model(RunSpec("", "baseline", **settings), blank)[0].eval().requires_grad_(False)
     x = torch.linspace(0, 1, 2 * math.prod(blank.shape)).view(2, *blank.shape)
-    wanted = whole.features(x)
+    wanted = head_input(network, lambda: network(x))
     headless = Headless(network).eval()
-    with torch.no_grad():
-        found = headless(x)
-    if not torch.allclose(found, wanted, atol=1e-4):
+    if not torch.allclose(headless(x), wanted, atol=1e-4):
         raise InputError(f"model {frozen.model!r} does something after its classifier head: its features cannot be had")
-    return headless.requires_grad_(False), tuple(note for note in notes if "classifier head" not in note)
+    return headless
 
 
 def pretrained_settings(
-    model: str, weights: Path | None, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+    model: str,
+    weights: Path | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    size: tuple[int, int],
 ) -> dict[str, Any]:
     """The settings of a network whose features are of use, before any image is read.
 
     Raises:
-        InputError: it has no pretrained weights, or nothing says which means and deviations they expect.
+        InputError: it has no pretrained weights, or nothing says which means and deviations they expect; a size (H, W) that it
+            cannot take.
     """
-    settings = network_settings(model, weights, mean, std)
+    settings = network_settings(model, weights, mean, std, size)
     if settings["weights"] is None:
         raise InputError(
             f"model {model!r} has no pretrained weights: features of random weights say little (--weights FILE)"
@@ -209,11 +211,11 @@ def extractor(
         InputError: a network without pretrained weights, or whose means and deviations are not known; one that does not take
             such images.
     """
-    settings = pretrained_settings(model, weights, mean, std)
+    settings = pretrained_settings(model, weights, mean, std, shape[1:])
     # Whole paths, so that runs find the network from wherever they are used.
     file = None if weights is None or not weights.exists() else str(weights.resolve())
     if model.startswith("hf:"):
         model = f"hf:{Path(model.removeprefix('hf:')).resolve()}"
     frozen = FrozenNetwork(model, settings["weights"], file, settings["mean"], settings["std"], shape[0], shape[1:])
-    body, notes = frozen_network(frozen)
-    return Extractor(frozen, body.to(device=device, memory_format=torch.channels_last), notes)  # type: ignore[call-overload]
+    body = frozen_network(frozen).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Extractor(frozen, body, tuple(remarks(RunSpec("", "baseline", **settings), shape[1:])))

@@ -24,7 +24,7 @@ from underdog.names import PRETRAINED, WEIGHTS
 from underdog.rng import RandomStreams
 from underdog.run.spec import NetworkFiles, RunSpec
 
-__all__ = ["SCRIPT", "build_model", "network", "network_settings", "untrained"]
+__all__ = ["SCRIPT", "build_model", "network", "network_settings", "remarks", "untrained"]
 
 HF = "hf:"
 #: How the name of a network begins that a script gave to ``fit``.
@@ -157,7 +157,7 @@ def build_model(spec: RunSpec, train: ImageSet) -> tuple[nn.Module, tuple[str, .
     """
     channels, height, width = train.shape
     body = network(spec, channels, len(train.classes), (height, width))
-    notes = (*_load(spec, body), *_strange(spec, (height, width))) if spec.weights is not None else ()
+    notes = (*_load(spec, body), *remarks(spec, (height, width))) if spec.weights is not None else ()
     if isinstance(body, Adapted):
         _try(spec, body, train.shape)
     if spec.freeze_until is not None:
@@ -191,7 +191,7 @@ def _try(spec: RunSpec, body: nn.Module, shape: tuple[int, int, int]) -> None:
         raise InputError(f"model {spec.model!r} fails on images of {shape[2]}x{shape[1]} pixels: {error}") from error
 
 
-def _strange(spec: RunSpec, size: tuple[int, int]) -> Iterator[str]:
+def remarks(spec: RunSpec, size: tuple[int, int]) -> Iterator[str]:
     """Remarks on images that are not what the pretrained weights were trained on."""
     try:
         known = _trained_on(_located(spec), spec.files.weights, spec.files.folder)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from underdog.methods.parameters import Value
 from underdog.names import TARGET_PRECISION
@@ -70,6 +70,20 @@ class Step:
     spec: RunSpec
     search: Search | None = None
     number: int | None = None
+
+
+class Choice(NamedTuple):
+    """What a search has found.
+
+    Attributes:
+        search: which.
+        values: the settings that it chose, by name.
+        alike: whether all of its runs scored the same, so that the choice says nothing.
+    """
+
+    search: Search
+    values: Mapping[str, float]
+    alike: bool
 
 
 def any_step(step: Step) -> bool:
@@ -179,15 +193,21 @@ class Queue:
         """Take note of how far a run is."""
         self.running[progress.job.spec.id] = progress.job.spec, progress.done / max(progress.total, 1)
 
-    def chosen(self, run: RunSpec) -> tuple[Search, RunSpec] | None:
-        """The search that this run was of, and a run of it with what it has found, once, where it is done."""
+    def chosen(self, run: RunSpec) -> Choice | None:
+        """What the search that this run was of has found, once, where it is done."""
         search = self._searches.get(run.id)
-        if search is None or search in self._settled or any(self._searches.get(run) == search for run in self.running):
+        if (
+            search is None
+            or search in self._settled
+            or any(self._searches.get(other) == search for other in self.running)
+        ):
             return None
         if (found := search.applied(search.spec, self.score)) is None:
             return None
         self._settled.add(search)
-        return search, found
+        runs = [search.run(number, self.score) for number in range(len(search))]
+        scores = {self.score(one) for one in runs if one is not None}
+        return Choice(search, search.values(found), alike=len(scores) == 1)
 
     def ended(self, outcome: Outcome) -> Outcome:
         """Take note of a run that has ended; a result that is none makes it a failure."""

@@ -7,17 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from underdog.names import EPS_GRID
+from underdog.names import DECAYS, EPS_GRID
 from underdog.run.space import TUNING_SEED
 from underdog.run.spec import RunSpec
-from underdog.run.tune import Study, searched
+from underdog.run.tune import Study, searched, values_of
 
 __all__ = ["FAILED", "GridSearch", "PlannedRun", "Scores", "Search", "Trials", "decay_search", "eps_search"]
 
 #: In the place of a score: the run failed, and counts as one that recognised nothing.
 FAILED = -1.0
-#: Weight decays that a search tries.
-DECAYS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 #: The validation macro-F1 of a run, ``FAILED``, or None where it is still to be made.
 Scores = Callable[[RunSpec], float | None]
 
@@ -48,9 +46,13 @@ class GridSearch:
         return self.spec.method
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """What is chosen."""
+    def _keys(self) -> tuple[str, ...]:
         return tuple(dict(self.points[0]))
+
+    def values(self, run: RunSpec) -> dict[str, float]:
+        """What was chosen for a run."""
+        known = {"weight_decay": run.weight_decay or 0.0, **values_of(run)}
+        return {key: known[key] for key in self._keys}
 
     @property
     def reason(self) -> str:
@@ -60,7 +62,7 @@ class GridSearch:
     @property
     def wish(self) -> str:
         """What is searched for, in words."""
-        return f"{self.spec.expression.name}'s best {' and '.join(self.keys).replace('_', ' ')}"
+        return f"{self.spec.expression.name}'s best {' and '.join(self._keys).replace('_', ' ')}"
 
     def run(self, number: int, scores: Scores) -> RunSpec | None:
         """The run of that number, from 0."""
@@ -110,10 +112,9 @@ class Trials:
         """What is searched for, in words."""
         return f"best of {self.study.wanted} trials"
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The parameters that are chosen."""
-        return tuple(self.study.spec.expression.space)
+    def values(self, run: RunSpec) -> dict[str, float]:
+        """What was chosen for a run."""
+        return values_of(run)
 
     @property
     def reason(self) -> str:

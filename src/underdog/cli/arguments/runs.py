@@ -12,7 +12,7 @@ from underdog.cli.arguments.machine import add_device, add_precision, add_worker
 from underdog.cli.arguments.methods import METHOD_HELP
 from underdog.cli.arguments.training import add_training, add_weights
 from underdog.cli.arguments.values import ALL, grid, method, methods, model, number, whole
-from underdog.names import BUDGETS, GRIDS, LIBRARIES, PROBE_METHODS, TARGET_PRECISION, TRIALS, TRIES
+from underdog.names import BUDGETS, DECAYS, GRIDS, LIBRARIES, PROBE_METHODS, TARGET_PRECISION, TRIALS
 
 __all__ = [
     "DEMO", "DEMO_EPS", "DEMO_METHODS", "DEMO_SEEDS", "ENGINES", "add_compare", "add_demo", "add_grid", "add_probe", "add_train",
@@ -43,6 +43,7 @@ def add_demo(commands: Commands) -> None:
     add_device(machine)
     add_precision(machine)
     add_workers(machine, time=False)
+    command.set_defaults(target_precision=TARGET_PRECISION, time=None)
 
 
 def add_train(commands: Commands) -> None:
@@ -131,11 +132,11 @@ def add_probe(commands: Commands) -> None:
     """The arguments of the command."""
     command = commands.add_parser(
         "probe",
-        help="all methods on the features of a frozen pretrained network, in a minute or two",
+        help="all methods on the features of a frozen pretrained network, in minutes",
         description="Compute what a pretrained network makes of every image, once, and train its classifier head alone with each "
         "method and seed: the regularisation, and eps where a method has one, are chosen on validation images of a seed that is "
-        f"not reported, by {TRIES} trials for each method. A step of eps is one on features here: 16/255 is a standard deviation."
-        "\n\n" + METHOD_HELP,
+        f"not reported, by {len(DECAYS)} trials for each method. A step of eps is one on features here: 16/255 is a standard "
+        "deviation.\n\n" + METHOD_HELP,
         epilog="examples:\n"
         "  underdog probe photos/\n"
         "  underdog probe photos/ --methods baseline,balanced-softmax,logit-adjust,aos --seeds 5 -o report.html\n"
@@ -170,6 +171,7 @@ def add_probe(commands: Commands) -> None:
     machine = command.add_argument_group("machine")
     add_device(machine)
     add_workers(machine)
+    command.set_defaults(eps=None, tau=None, tuned=False)
 
 
 def add_grid(commands: Commands) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from underdog.methods.expression import parse
 from underdog.reporting import published as paper
 from underdog.reporting.grid.arrange import (
     BUDGETS,
@@ -19,25 +18,22 @@ from underdog.reporting.grid.arrange import (
     MethodColumn,
     Record,
 )
+from underdog.reporting.grid.beside import joined, on_scores, on_wins, paper_variant, printed
 from underdog.reporting.grid.verdict import fair, wins
-from underdog.reporting.methods import but_eps, details, eps_text
+from underdog.reporting.methods import details, eps_text
 from underdog.reporting.statistics import OverSets
 from underdog.reporting.summary import ENOUGH_SEEDS, Score, Spread
-from underdog.reporting.words import MISSING, decimal, enumerated, plural, signed
-from underdog.run.spec import RunSpec, differing, settings_text
+from underdog.reporting.words import MISSING, decimal, plural, signed
 
 __all__ = ["Cell", "Line", "Sheet", "sheets", "variant_sheet"]
 
 MEANS = "Mean ± sample standard deviation over runs, n"
 BOLD = "test images. Bold is the highest of a line as printed, whatever the spread."
 GAPS = f"An average is given only where a method has runs in every line it is of; a dash ({MISSING}) is a cell without runs."
-NO_FIGURES = "The paper trained for equal epochs and scored the best of them, so it has no figures to put beside these."
 SHARED = (
     "Several runs share a choice of data, so that spread and intervals say less of other choices than those of as many runs with "
     "data of their own."
 )
-#: The paper's table of each score.
-TABLES = {"f1": paper.F1, "g-mean": paper.G_MEAN}
 
 
 class Cell(NamedTuple):
@@ -120,7 +116,7 @@ def _score_sheet(grid: Arrangement, score: Score) -> Sheet:
     sizes = {len(runs) for row in grid.rows for runs in row.cells.values()}
     n = f"= {min(sizes)} in every cell" if len(sizes) == 1 else f"from {min(sizes)} to {max(sizes)}, said in each cell"
     gaps = [GAPS] if any(c not in r.cells for r in grid.rows for c in grid.columns) else []
-    remarks = [f"{MEANS} {n}; {BOLD}", *gaps, *_on_scores(grid, score)]
+    remarks = [f"{MEANS} {n}; {BOLD}", *gaps, *on_scores(grid, score)]
     lines = [_highest(line) for line in _score_lines(grid, score, len(sizes) > 1)]
     return Sheet(*_named(grid, score.name, score.title), remarks, grid.head, _labels(grid), lines)
 
@@ -138,13 +134,13 @@ def _score_lines(grid: Arrangement, score: Score, sizes: bool) -> Iterator[Line]
         rows = [grid.rows[i] for i in family]
         for i, row in zip(family, rows, strict=True):
             what = {"line": "variant", **row.record}
-            yield line(grid.head_of(row), what, grid.spreads(score, i), _printed(grid, score, [row]))
+            yield line(grid.head_of(row), what, grid.spreads(score, i), printed(grid, score, [row]))
         what = {"line": "average", **rows[0].record, "mu": None}
-        theirs = _printed(grid, score, rows, rows[0].dataset)
+        theirs = printed(grid, score, rows, rows[0].dataset)
         yield line(grid.head_of(rows[0], "average", ""), what, grid.averages(score, family), theirs)
     if len(grid.families) > 1:
         what = {"line": "all", "dataset": "", "rho": None, "mu": None, "settings": ""}
-        theirs = _printed(grid, score, grid.rows, paper.GLOBAL)
+        theirs = printed(grid, score, grid.rows, paper.GLOBAL)
         head = ("all", MISSING, "average", "")[: len(grid.head)]
         yield line(head, what, grid.averages(score, *grid.families), theirs)
 
@@ -197,14 +193,14 @@ def _wins_sheet(grid: Arrangement, score: Score) -> Sheet:
     )
     lines = [Line((c.label,), {o: _wins(grid, score, c, o) for o in grid.columns if o != c}) for c in grid.columns]
     named = _named(grid, f"wins-{score.name}", f"Wins/ties/losses by {score.title}")
-    return Sheet(*named, [counted, *_on_wins(grid, score)], ("method",), _labels(grid), lines)
+    return Sheet(*named, [counted, *on_wins(grid, score)], ("method",), _labels(grid), lines)
 
 
 def _wins(grid: Arrangement, score: Score, own: MethodColumn, other: MethodColumn) -> Cell:
     """Our count and the paper's, which is of those of the same data variants that it has."""
     pairs = grid.pairs(score, own, other)
-    printed = [_printed(grid, score, [grid.rows[i]]) for i in pairs]
-    both = [(p[own.label], p[other.label]) for p in printed if {own.label, other.label} <= p.keys()]
+    published = [printed(grid, score, [grid.rows[i]]) for i in pairs]
+    both = [(p[own.label], p[other.label]) for p in published if {own.label, other.label} <= p.keys()]
     ours, theirs = wins(score, pairs), paper.record(both, score.digits) if both else None
     names = ("wins", "ties", "losses")
     record = {"method": own.label, "other": other.label, "variants": len(pairs)}
@@ -215,8 +211,8 @@ def _wins(grid: Arrangement, score: Score, own: MethodColumn, other: MethodColum
     beside = ""
     if theirs:
         more = f", {signed(ours[0] - theirs[0], 0)}" if len(both) == len(pairs) else f" on {len(both)}"
-        beside = f"paper {_joined(theirs, '/')}{more}"
-    return Cell(_joined(ours, "/"), beside, record=record)
+        beside = f"paper {joined(theirs, '/')}{more}"
+    return Cell(joined(ours, "/"), beside, record=record)
 
 
 def _eps_sheet(grid: Arrangement) -> Sheet:
@@ -314,110 +310,27 @@ def variant_sheet(grid: Arrangement) -> Sheet:
         lines.append(Line(grid.head_of(row), cells))
     remarks = ["Seeds: of the runs; where they say so, of the data."]
     remarks.append("Settings of methods are those at which they stand in the tables.")
-    if any(map(_variant, grid.rows)):
+    if any(map(paper_variant, grid.rows)):
         remarks.append("The paper's column is its Table 2; it says nothing of eps and the batch.")
     title = f"Data variants and training: {BUDGETS[grid.budget]}"
     return Sheet(f"variants-{grid.budget}", title, remarks, grid.head, {t: t for t in training[0]}, lines)
 
 
 def _training(row: DataRow) -> Record:
-    spec, runs, key = row.spec, row.variant.runs, _variant(row)
+    spec, runs, key = row.spec, row.variant.runs, paper_variant(row)
     theirs = key and paper.published().settings[key]
     chosen = {c.label: details(own[0].spec.expression) for c, own in row.cells.items()}
     return {
-        "images a majority class": spec.majority_size or _joined(sorted({max(r.train) for r in runs})),
-        "images a rare class": _joined(sorted({min((r.train[k] for k in r.minority), default=0) for r in runs})),
+        "images a majority class": spec.majority_size or joined(sorted({max(r.train) for r in runs})),
+        "images a rare class": joined(sorted({min((r.train[k] for k in r.minority), default=0) for r in runs})),
         "classes": len(row.variant.classes),
-        "image": _joined(runs[0].image_shape, " x "),
+        "image": joined(runs[0].image_shape, " x "),
         "epochs": spec.epochs,
         "lr": f"{spec.lr:g}",
         "batch": spec.batch,
         "network": f"{spec.model}, width {spec.width:g}",
         "precision": spec.precision,
         "settings of methods": "; ".join(f"{label}: {text}" for label, text in chosen.items() if text),
-        "seeds": _joined(sorted({run.key for run in runs}), ", "),
+        "seeds": joined(sorted({run.key for run in runs}), ", "),
         "the paper": theirs and f"{theirs.epochs} epochs, lr {theirs.lr:g}, tau {theirs.tau:g}",
     }
-
-
-def _joined(values: Iterable[object], by: str = " or ") -> str:
-    return by.join(map(str, values))
-
-
-def _variant(row: DataRow) -> paper.Variant | None:
-    """The variant of the paper that a row is, or None."""
-    keys = () if row.spec.majority_size is not None else paper.published().settings
-    return next((key for key in keys if key == (row.dataset, row.spec.rho, row.spec.mu)), None)
-
-
-def _table(grid: Arrangement, score: Score) -> int | None:
-    """The number of the paper's table of this kind, if it has one: it trained for equal epochs and scored the best."""
-    return TABLES[score.name] if score.name in TABLES and (grid.budget, grid.last) == ("epochs", False) else None
-
-
-def _printed(grid: Arrangement, score: Score, rows: Sequence[DataRow], over: str = "") -> Mapping[str, float]:
-    """By method the paper's scores of a row, or its averages over a data set or all; none where these are not its rows."""
-    table, keys, known = _table(grid, score), list(map(_variant, rows)), paper.published()
-    if table is None:
-        return {}
-    if not over:
-        return {} if keys[0] is None else known.scores[table][keys[0]]
-    return known.averages_of(table, over, keys)
-
-
-def _on_scores(grid: Arrangement, score: Score) -> list[str]:
-    """To which lines the paper has figures, and what is known of these."""
-    if (table := _table(grid, score)) is None:
-        return [NO_FIGURES]
-    wrong = [
-        f"Table {table}'s average of {m.column} on {m.row} is printed as {m.printed}; its lines give {m.correct}, which is used "
-        "here."
-        for m in paper.published().misprints
-        if m.table == table
-    ]
-    known = [f"Below: the paper's Table {table}, means of 3 runs, and ours minus it.", *wrong, *_departures(grid)]
-    without = [grid.rows[f[0]].name for f in grid.families if not any(_variant(grid.rows[i]) for i in f)]
-    unknown = [f"The paper has no figures for {enumerated(without)}."] if without else []
-    return [*(known if any(map(_variant, grid.rows)) else []), *unknown]
-
-
-def _on_wins(grid: Arrangement, score: Score) -> list[str]:
-    """What the paper's counts are, where it has any."""
-    if (table := _table(grid, score)) is None or not any(map(_variant, grid.rows)):
-        return []
-    misprints = (m for m in paper.published().misprints if m.table == table + 1)
-    wrong = enumerated([f"{m.row}-{m.column} {m.correct} (printed {m.printed})" for m in misprints])
-    return [
-        f"Below: the same count from the paper's Table {table} on the variants that correspond, and, where all do, our wins "
-        f"minus its. The paper's Table {table + 1} prints wins/losses; by Table {table} it must read {wrong}.",
-        *_departures(grid),
-    ]
-
-
-def _departures(grid: Arrangement) -> list[str]:
-    """Where runs beside which the paper's figures stand were made otherwise."""
-    found = [(text, f"{row.dataset} mu {row.spec.mu:g}") for row in grid.rows for text in _departures_of(row)]
-    places = {text: ", ".join(place for other, place in found if other == text) for text, _ in found}
-    alike = {place: [text for text in places if places[text] == place] for place in places.values()}
-    each = [f"{place}: {enumerated(texts)}" for place, texts in alike.items()]
-    why = "the grid paper has what the paper says, and batches of 128 and float32, of which it says nothing"
-    return [f"Not as the paper, whose figures are beside ours all the same ({why}): {'; '.join(each)}."] if each else []
-
-
-def _departures_of(row: DataRow) -> Iterator[str]:
-    """In what the runs are not what the grid ``paper`` makes of this variant, which is Table 2 where that says it."""
-    if (key := _variant(row)) is None:
-        return
-    settings, images = paper.published().settings[key], paper.published().images[row.dataset]
-    spec, run = row.spec, row.variant.runs[0]
-    wanted = RunSpec(spec.data, spec.method, rho=spec.rho, mu=spec.mu, epochs=settings.epochs, lr=settings.lr)
-    for name in (name for name in differing([spec, wanted]) if name not in ("revision", "devices")):
-        yield f"{settings_text(spec, [name])} instead of {settings_text(wanted, [name]).removeprefix(f'{name} ')}"
-    if run.image_shape != images.shape:
-        yield f"images of {_joined(run.image_shape, ' x ')} instead of {_joined(images.shape, ' x ')}"
-    if len(run.classes) != images.classes:
-        yield f"{len(run.classes)} classes instead of {images.classes}"
-    for label, runs in ((c.label, runs) for c, runs in row.cells.items() if c.label in paper.METHODS):
-        usual = parse(f"aos(tau={settings.tau})" if label == "aos" else label)
-        if (own := but_eps(runs[0].spec.expression)) != usual:
-            yield f"{label} {details(own) or 'as usual'} instead of {details(usual) or 'as usual'}"
