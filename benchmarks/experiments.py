@@ -1,9 +1,10 @@
 """Comparisons: what a comparison of six runs does besides training them, and how many runs an hour two workers make.
 
 ``--parts counts`` counts, in this process, how often the data are divided (as images, and as outlines without pixels), resamplers
-are started and networks are made. ``--parts own`` gives the wall time of a run on digits beside training, refreshing and evaluating:
-dividing the set, the network, states, predictions, the decision report. ``--parts workers`` times ``underdog compare`` on digits with
-one worker and with two, in turn, the start of the command and the report included. The last two want idle cores.
+are started and networks are made. ``--parts own`` gives the wall time of a run on digits beside training, refreshing and
+evaluating: dividing the set, the network, states, predictions, the decision report. ``--parts workers`` times
+``underdog compare`` on digits with one worker and with two, in turn, the start of the command and the report included. The last
+two want idle cores.
 """
 
 from __future__ import annotations
