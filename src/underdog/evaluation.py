@@ -42,7 +42,7 @@ def evaluate(learner: Learner, images: ImageSet, adjustment: Adjustment | None =
         TrainingError: the network's answers are not finite numbers.
 
     >>> import underdog as ud
-    >>> learner = Learner(nn.Sequential(nn.Flatten(), nn.Linear(256, 10)), classes=10)
+    >>> learner = Learner(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 10)), classes=10)
     >>> evaluate(learner, ud.load_images("digits").train).logits.shape
     (1797, 10)
     """
