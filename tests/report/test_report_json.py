@@ -145,14 +145,17 @@ def test_from_python_the_name_of_the_file_says_what_is_written(runs: Path, found
     assert (found["schema"], found["underdog"]) == (1, ud.__version__)
 
 
-def test_the_command_writes_a_file_or_standard_output(runs: Path, found: Any, tmp_path: Path, underdog: Any) -> None:
+def test_the_command_writes_a_file_or_standard_output(
+    runs: Path, found: Any, tmp_path: Path, underdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no page lies yet, such as the demo's
     ran = underdog("report", runs, "--json", "-")
     assert (ran.code, json.loads(ran.out)) == (0, found)
     ran = underdog("report", runs, "--json", tmp_path / "numbers", "-o", tmp_path / "page.html")
     assert ran.code == 0, ran.err
     assert json.loads((tmp_path / "numbers").read_text()) == found
     assert (tmp_path / "page.html").exists()
-    assert not Path("report.html").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"numbers", "page.html"}
 
 
 def test_standard_output_takes_nothing_else(runs: Path, tmp_path: Path, underdog: Any) -> None:
